@@ -1,0 +1,41 @@
+"""skprune: prune scikit-learn trees and skorch nets, and predict on a sparse engine.
+
+The public names are below. What needs torch is imported on first use, so that a saved sparse
+model can be loaded and run where torch is not installed.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CostComplexityPruner": "skprune.trees.pruners",
+    "MLPNetClassifier": "skprune.nets.modules",
+    "MLPNetRegressor": "skprune.nets.modules",
+    "MagnitudePruner": "skprune.nets.pruners",
+    "SparseClassifier": "skprune.estimators",
+    "SparseRegressor": "skprune.estimators",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'skprune' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "skorch"):
+            raise
+        raise ImportError(
+            f"skprune.{name} needs {error.name}, which is not installed: "
+            f"pip install skprune[nets]"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,422 @@
+"""BasePruner: the contract that every pruner keeps. Subclasses only say how to prune."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags, get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
+
+from skprune.estimators import Model, SparseClassifier, SparseRegressor
+
+
+@dataclass
+class TrainingData:
+    """What `fit` was given, checked.
+
+    `y` is None only for a frozen estimator that is not trained.
+    """
+
+    X: np.ndarray
+    y: Any
+    sample_weight: np.ndarray | None
+    fit_params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Pruned:
+    """What a subclass's hook returns: the pruned model in its forms.
+
+    Attributes
+    ----------
+    estimator : object
+        The pruned model in its own library.
+    model : Model
+        What predicts: the engine's form of it, or, where `unsupported` tells why there is
+        none, the model itself behind the same interface.
+    sparse_weights : dict of str to csr_array
+    sparsity : float
+        Measured on `sparse_weights`.
+    n_features_out : int
+        Columns of `transform`.
+    history : list of dict
+    classes : ndarray, list of ndarray or None
+    output : dict
+        Further arguments of SparseClassifier or SparseRegressor.
+    unsupported : str or None
+    """
+
+    estimator: Any
+    model: Model
+    sparse_weights: dict[str, csr_array]
+    sparsity: float
+    n_features_out: int
+    history: list[dict[str, Any]]
+    classes: Any = None
+    output: dict[str, Any] = field(default_factory=dict)
+    unsupported: str | None = None
+
+
+def _estimator_has(name: str) -> Callable[["BasePruner"], bool]:
+    def check(pruner: "BasePruner") -> bool:
+        getattr(pruner.estimator, name)  # its AttributeError tells the user what is missing
+        return True
+
+    return check
+
+
+class BasePruner(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Base class of all pruners.
+
+    A subclass has a constructor that stores its arguments, `estimator` and `sparsity` among
+    them, names what they may be in `_parameter_constraints`, and implements `_prune`.
+
+    Examples
+    --------
+    >>> from skprune import CostComplexityPruner, MagnitudePruner
+    >>> from skprune.base import BasePruner
+    >>> issubclass(MagnitudePruner, BasePruner), issubclass(CostComplexityPruner, BasePruner)
+    (True, True)
+    """
+
+    estimator: Any
+    n_jobs: int | None
+    engine: str
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "n_jobs": [Integral, None],
+        "engine": [StrOptions({"auto", "native", "scipy"})],
+    }
+
+    @abstractmethod
+    def _prune(self, data: TrainingData) -> Pruned:
+        """Train what `_unfitted_or_frozen_copy` gives, as the method wants it, and prune it."""
+
+    def _validation_options(self) -> dict[str, Any]:
+        """Give the arguments of `validate_data` that fit the wrapped estimator."""
+        allow_nan = get_tags(self).input_tags.allow_nan
+        return {"dtype": np.float32, "ensure_all_finite": "allow-nan" if allow_nan else True}
+
+    @property
+    def _takes_many_outputs(self) -> bool:
+        return get_tags(self).target_tags.multi_output
+
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any
+    ) -> Self:
+        """Train the wrapped estimator and prune it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: float or integer arrays, pandas or polars frames. Nets also take
+            arrays of more dimensions.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
+            is not fine-tuned.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; an error if the wrapped estimator's `fit` does not take them.
+        **fit_params : dict
+            Handed on to the `fit` of the wrapped estimator.
+
+        Returns
+        -------
+        self : object
+            The fitted pruner.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters or data that are wrong; the pruner is then left as it was before.
+        """
+        before = vars(self).copy()
+        try:
+            self._validate_params()
+            fit_params = self._route(fit_params)
+            data = self._validate_training_data(X, y, sample_weight, fit_params)
+            self._store(self._prune(data))
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    @property
+    def _is_frozen(self) -> bool:
+        return isinstance(self.estimator, FrozenEstimator)
+
+    def _unfitted_or_frozen_copy(self) -> Any:
+        """Copy what `estimator` holds: a fresh clone, or a frozen one's fitted model."""
+        if not self._is_frozen:
+            return clone(self.estimator)
+        check_is_fitted(self.estimator.estimator)
+        return deepcopy(self.estimator.estimator)
+
+    @property
+    def _trains(self) -> bool:
+        return not self._is_frozen
+
+    def _route(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        if not _routing_enabled():
+            return fit_params
+        return dict(process_routing(self, "fit", **fit_params).estimator.fit)
+
+    def _validate_training_data(
+        self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
+    ) -> TrainingData:
+        options = self._validation_options()
+        if y is None and not self._trains:
+            X = validate_data(self, X, **options)
+        else:
+            X, y = validate_data(self, X, y, multi_output=self._takes_many_outputs, **options)
+            y = self._validate_target(y)
+        if self._is_frozen:
+            self._check_same_width(X)
+        if sample_weight is not None:
+            sample_weight = self._validate_sample_weight(sample_weight, X)
+        return TrainingData(X, y, sample_weight, fit_params)
+
+    def _validate_target(self, y: np.ndarray) -> np.ndarray:
+        if is_classifier(self):
+            check_classification_targets(y)
+            return y
+        if is_regressor(self):
+            return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        return y
+
+    def _validate_sample_weight(self, sample_weight: Any, X: np.ndarray) -> np.ndarray:
+        inner = self.estimator.estimator if self._is_frozen else self.estimator
+        if self._trains and not has_fit_parameter(inner, "sample_weight"):
+            raise TypeError(
+                f"sample_weight was given, but {type(inner).__name__}.fit has no parameter "
+                f"sample_weight; wrap an estimator that takes it, or leave it out."
+            )
+        return _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+
+    def _check_same_width(self, X: np.ndarray) -> None:
+        expected = getattr(self.estimator.estimator, "n_features_in_", X.shape[1])
+        if X.shape[1] != expected:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but the frozen estimator was fitted with "
+                f"{expected} features."
+            )
+
+    def _store(self, pruned: Pruned) -> None:
+        names = getattr(self, "feature_names_in_", None)
+        common = {"feature_names_in": names, "n_jobs": self.n_jobs, **pruned.output}
+        self._predictor: SparseClassifier | SparseRegressor
+        if is_classifier(self):
+            self.classes_ = pruned.classes
+            self._predictor = SparseClassifier(pruned.model, classes=pruned.classes, **common)
+        else:
+            self._predictor = SparseRegressor(pruned.model, **common)
+        self._unsupported = pruned.unsupported
+        self._n_features_out = pruned.n_features_out
+        self.estimator_ = pruned.estimator
+        if names is not None and hasattr(self.estimator_, "n_features_in_"):
+            self.estimator_.feature_names_in_ = names
+        self.sparse_weights_ = pruned.sparse_weights
+        self.sparsity_ = pruned.sparsity
+        self.pruning_history_ = pruned.history
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_predictor" in vars(self)
+
+    @property
+    def _fitted_predictor(self) -> SparseClassifier | SparseRegressor:
+        try:
+            return vars(self)["_predictor"]
+        except KeyError:
+            check_is_fitted(self)
+            raise
+
+    @property
+    def sparse_estimator_(self) -> SparseClassifier | SparseRegressor:
+        """The pruned model on the sparse engine.
+
+        Raises
+        ------
+        AttributeError
+            If the engine lacks a layer of the model; the message names it. Predictions then
+            come from `estimator_`.
+        """
+        if "_predictor" not in vars(self):
+            raise AttributeError(
+                f"this {type(self).__name__} is not fitted yet: call fit before asking for "
+                f"sparse_estimator_"
+            )
+        if self._unsupported is not None:
+            raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
+        return self._predictor
+
+    @available_if(_estimator_has("predict"))
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels or targets with the pruned model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, or targets.
+        """
+        return self._fitted_predictor.predict(X)
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Predict class probabilities with the pruned model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), or a list of such for several outputs
+            In the order of `classes_`.
+        """
+        return self._fitted_predictor.predict_proba(X)
+
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """Predict logarithms of class probabilities with the pruned model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes), or a list of such
+            The logarithm of `predict_proba`.
+        """
+        return self._fitted_predictor.predict_log_proba(X)
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute the decision function of the pruned model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            As the wrapped estimator's.
+        """
+        return self._fitted_predictor.decision_function(X)
+
+    @available_if(_estimator_has("score"))
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score the pruned model: accuracy, or R squared for regressors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True labels or targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            The higher, the better.
+        """
+        return self._fitted_predictor.score(X, y, sample_weight=sample_weight)
+
+    def transform(self, X: Any) -> Any:
+        """Give the representation that the pruned model learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        Xt : csr_array of shape (n_samples, n_leaves) or ndarray of shape (n_samples, n_units)
+            Trees: one-hot membership of leaves (dense with ``sparse_output=False``). Nets:
+            the last hidden layer, after its activation.
+        """
+        Xt = self._fitted_predictor.transform(X)
+        return Xt if getattr(self, "sparse_output", True) else Xt.toarray()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.non_deterministic = inner.non_deterministic
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata routing of this pruner.
+
+        `sample_weight` is the pruner's own; everything else is routed to the `fit` of
+        `estimator`.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            See scikit-learn's user guide on metadata routing.
+        """
+        return (
+            MetadataRouter(owner=type(self).__name__)
+            .add_self_request(self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )

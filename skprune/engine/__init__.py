@@ -1,0 +1,12 @@
+"""Predict with pruned models: compiled kernels beside a plain scipy/numpy reference path.
+
+Knows numpy and scipy, nothing of scikit-learn or torch: arrays in, arrays out.
+"""
+
+from skprune.engine.activations import ACTIVATIONS
+from skprune.engine.checks import NonFiniteError
+from skprune.engine.native import isa
+from skprune.engine.network import Layer, Network
+from skprune.engine.tree import Tree
+
+__all__ = ["ACTIVATIONS", "Layer", "Network", "NonFiniteError", "Tree", "isa"]

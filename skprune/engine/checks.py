@@ -1,0 +1,83 @@
+"""What is asked of ``X`` and ``n_jobs`` before a kernel runs, said once for nets and trees."""
+
+from __future__ import annotations
+
+import os
+from operator import index
+from typing import Any
+
+import numpy as np
+
+
+class NonFiniteError(ValueError):
+    """``X`` holds NaN, infinity, or a number that float32 cannot hold.
+
+    Examples
+    --------
+    >>> raise NonFiniteError()
+    Traceback (most recent call last):
+    skprune.engine.checks.NonFiniteError: X contains NaN, infinity or a value too large for
+    dtype('float32').
+    """
+
+    def __init__(
+        self,
+        message: str = "X contains NaN, infinity or a value too large for dtype('float32').",
+    ) -> None:
+        super().__init__(message)
+
+
+def as_matrix(X: Any, n_features: int) -> np.ndarray:
+    """Return ``X`` as a 2-D float32 or float64 array of ``n_features`` columns.
+
+    float32 and float64 pass without a copy, whatever their strides; other numeric types are
+    converted. Nothing is checked that needs a look at the values.
+    """
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {array.dtype}.")
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must be 2-dimensional, (n_rows, {n_features}), but its shape is {array.shape}."
+        )
+    if array.shape[1] != n_features:
+        raise ValueError(f"X must have {n_features} columns, but it has {array.shape[1]}.")
+    if array.dtype in (np.float32, np.float64):
+        # Also brings foreign byte order home.
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    # long double keeps its range until the check for float32 sees it
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64 if wide else np.float32)
+
+
+def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.ndarray:
+    """Return ``X`` as a float32 matrix, or raise `NonFiniteError`: the reference path's copy-in."""
+    with np.errstate(over="ignore"):
+        array = as_matrix(X, n_features).astype(np.float32)
+    bad = np.isinf(array) if allow_nan else ~np.isfinite(array)
+    if bad.any():
+        raise NonFiniteError() if not allow_nan else NonFiniteError(
+            "X contains infinity or a value too large for dtype('float32')."
+        )
+    return array
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Return how many threads ``n_jobs`` asks for.
+
+    Examples
+    --------
+    >>> n_threads(None), n_threads(3)
+    (1, 3)
+    """
+    if n_jobs is None:
+        return 1
+    try:
+        wanted = index(n_jobs)
+    except TypeError:
+        wanted = 0
+    if wanted == 0:
+        raise ValueError(f"n_jobs must be None or an integer other than 0, but it is {n_jobs!r}.")
+    # As in joblib: -1 is every core, -2 all but one.
+    return wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)

@@ -1,0 +1,212 @@
+// The Python side of the kernels.
+//
+// At batch 1 a call lives or dies by what surrounds the kernel, so arrays are read through Python's
+// buffer protocol, in place, whatever their strides. What is no float matrix of the right width is
+// answered with None, and Python code, which has the time, converts or refuses it.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "network.h"
+#include "tree.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+using skprune::Activation;
+using skprune::Kernels;
+using skprune::MatrixView;
+using skprune::Network;
+using skprune::Tree;
+
+template <class T>
+using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+const Kernels& kernels_named(const std::string& isa) {
+    for (const Kernels* kernels : skprune::available_kernels()) {
+        if (isa == kernels->isa) return *kernels;
+    }
+    throw std::invalid_argument("instruction set " + isa + " is not available");
+}
+
+// Holds an array's memory for as long as a kernel looks at it.
+class BufferLock {
+public:
+    BufferLock(nb::handle object, int flags) {
+        held_ = PyObject_GetBuffer(object.ptr(), &buffer_, flags) == 0;
+        if (!held_) PyErr_Clear();
+    }
+    BufferLock(const BufferLock&) = delete;
+    BufferLock& operator=(const BufferLock&) = delete;
+    ~BufferLock() {
+        if (held_) PyBuffer_Release(&buffer_);
+    }
+    bool held() const { return held_; }
+    const Py_buffer& operator*() const { return buffer_; }
+    const Py_buffer* operator->() const { return &buffer_; }
+
+private:
+    Py_buffer buffer_;
+    bool held_;
+};
+
+// False where the buffer is no native float32 or float64 matrix of n_columns columns.
+bool view_matrix(const BufferLock& buffer, std::int64_t n_columns, MatrixView& X) {
+    if (!buffer.held() || buffer->ndim != 2 || buffer->shape[1] != n_columns) return false;
+    const char* format = buffer->format;
+    if (format == nullptr || (format[0] != 'f' && format[0] != 'd') || format[1] != 0) return false;
+    X.data = static_cast<const char*>(buffer->buf);
+    X.n_rows = buffer->shape[0];
+    X.n_columns = n_columns;
+    X.row_stride = buffer->strides[0];
+    X.column_stride = buffer->strides[1];
+    X.is_double = format[0] == 'd';
+    return true;
+}
+
+// numpy.empty and the dtypes that it is called with: an array made this way costs a quarter of one
+// that comes through DLPack. Looked up on import and never freed, as they must outlive every call.
+struct Numpy {
+    nb::object empty, float32, float64, int64;
+    Numpy() {
+        const nb::module_ numpy = nb::module_::import_("numpy");
+        const nb::object dtype = numpy.attr("dtype");
+        empty = numpy.attr("empty");
+        float32 = dtype("float32");
+        float64 = dtype("float64");
+        int64 = dtype("int64");
+    }
+};
+
+// Makes an array, lets `fill` write it without the GIL, and raises NonFiniteError if that says no.
+template <class Fill>
+nb::object filled(const nb::object& empty, const nb::object& shape, const nb::object& dtype,
+                  const char* complaint, const Fill& fill) {
+    nb::object array = empty(shape, dtype);
+    const BufferLock out(array, PyBUF_WRITABLE);
+    if (!out.held()) throw std::bad_alloc();
+    bool finite;
+    {
+        nb::gil_scoped_release release;
+        finite = fill(out->buf);
+    }
+    if (finite) return array;
+    const nb::object error = nb::module_::import_("skprune.engine.checks").attr("NonFiniteError");
+    const nb::object instance = complaint ? error(complaint) : error();
+    PyErr_SetObject(error.ptr(), instance.ptr());
+    throw nb::python_error();
+}
+
+class BoundNetwork {
+public:
+    BoundNetwork(const Numpy& numpy, std::int64_t n_features, std::int64_t row_batch,
+                 const std::string& isa)
+        : numpy_(numpy), network_(n_features, row_batch, kernels_named(isa)) {}
+
+    void add_layer(std::int64_t n_out, const Array<std::int64_t>& starts,
+                   const Array<std::uint32_t>& columns, const Array<float>& weights,
+                   const Array<float>& bias, int activation, float alpha, bool dense_rows,
+                   bool dense_tiles) {
+        const std::int64_t n_in = network_.width(network_.depth());
+        network_.add_layer({n_out, n_in, starts.data(), columns.data(), weights.data()},
+                           bias.data(), static_cast<Activation>(activation), alpha, dense_rows,
+                           dense_tiles);
+    }
+
+    nb::object run(nb::handle X, int n_threads, int depth) const {
+        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
+        MatrixView view;
+        if (!view_matrix(in, network_.n_features(), view)) return nb::none();
+        const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
+        return filled(numpy_.empty, shape, numpy_.float32, nullptr, [&](void* out) {
+            return network_.run(view, n_threads, depth, static_cast<float*>(out));
+        });
+    }
+
+private:
+    const Numpy& numpy_;
+    Network network_;
+};
+
+class BoundTree {
+public:
+    BoundTree(const Numpy& numpy, const skprune::TreeArrays& arrays, std::int64_t n_features,
+              bool allow_nan, const std::string& isa)
+        : numpy_(numpy),
+          complaint_(allow_nan ? "X contains infinity or a value too large for dtype('float32')."
+                               : nullptr),
+          tree_(arrays, n_features, allow_nan, kernels_named(isa)) {}
+
+    nb::object predict(nb::handle X, int n_threads) const {
+        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
+        MatrixView view;
+        if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
+        const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
+        return filled(numpy_.empty, shape, numpy_.float64, complaint_, [&](void* out) {
+            return tree_.predict(view, n_threads, static_cast<double*>(out));
+        });
+    }
+
+    nb::object apply(nb::handle X, int n_threads) const {
+        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
+        MatrixView view;
+        if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
+        return filled(numpy_.empty, nb::int_(view.n_rows), numpy_.int64, complaint_, [&](void* out) {
+            return tree_.apply(view, n_threads, static_cast<std::int64_t*>(out));
+        });
+    }
+
+private:
+    const Numpy& numpy_;
+    const char* complaint_;
+    Tree tree_;
+};
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+    static const Numpy& numpy = *new Numpy();
+
+    m.def("available_isas", [] {
+        std::vector<std::string> names;
+        for (const Kernels* kernels : skprune::available_kernels()) names.push_back(kernels->isa);
+        return names;
+    });
+
+    nb::class_<BoundNetwork>(m, "Network")
+        .def("__init__",
+             [](BoundNetwork* self, std::int64_t n_features, std::int64_t row_batch,
+                const std::string& isa) {
+                 new (self) BoundNetwork(numpy, n_features, row_batch, isa);
+             })
+        .def("add_layer", &BoundNetwork::add_layer)
+        .def("run", &BoundNetwork::run, nb::arg().none(), nb::arg(), nb::arg());
+
+    nb::class_<BoundTree>(m, "Tree")
+        .def("__init__",
+             [](BoundTree* self, const Array<std::int64_t>& feature, const Array<double>& threshold,
+                const Array<std::int64_t>& left, const Array<std::int64_t>& right,
+                const Matrix<double>& value, const Array<bool>& missing_left,
+                std::int64_t n_features, bool allow_nan, const std::string& isa) {
+                 const skprune::TreeArrays arrays{
+                     static_cast<std::int64_t>(left.shape(0)),
+                     static_cast<std::int64_t>(value.shape(1)),
+                     feature.data(),
+                     threshold.data(),
+                     left.data(),
+                     right.data(),
+                     missing_left.data(),
+                     value.data(),
+                 };
+                 new (self) BoundTree(numpy, arrays, n_features, allow_nan, isa);
+             })
+        .def("predict", &BoundTree::predict, nb::arg().none(), nb::arg())
+        .def("apply", &BoundTree::apply, nb::arg().none(), nb::arg());
+}

@@ -1,0 +1,16 @@
+// Compiled once per instruction set: SKPRUNE_ISA is its name and the namespace of all its code.
+#include "kernels.h"
+
+#include "network_rows.h"
+#include "network_tiles.h"
+#include "tree_walk.h"
+
+#define SKPRUNE_STRING_OF(x) #x
+#define SKPRUNE_STRING(x) SKPRUNE_STRING_OF(x)
+
+namespace skprune::SKPRUNE_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA), run_rows, run_tiles, find_leaves};
+
+}  // namespace skprune::SKPRUNE_ISA

@@ -1,0 +1,35 @@
+// The kernels of one instruction set, and how to find them.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "views.h"
+
+namespace skprune {
+
+struct Kernels {
+    const char* isa;
+
+    // Rows [first, last) of X through `depth` layers into `out`, which is row-major and belongs to
+    // row 0. False if X is not finite there.
+    bool (*run_rows)(const NetworkView&, const MatrixView&, std::int64_t first, std::int64_t last,
+                     int depth, float* out, float* scratch);
+    bool (*run_tiles)(const NetworkView&, const MatrixView&, std::int64_t first, std::int64_t last,
+                      int depth, float* out, float* scratch);
+
+    // The leaf of each of the rows [first, last), as the number of a node, into leaf[0...].
+    // False if a value is infinite, or NaN where the tree does not allow it.
+    bool (*find_leaves)(const TreeView&, const MatrixView&, std::int64_t first, std::int64_t last,
+                        std::uint32_t* leaf, float* scratch);
+};
+
+// Floats of scratch memory that the kernels ask for.
+std::size_t row_scratch(const NetworkView&);
+std::size_t tile_scratch(const NetworkView&);
+std::size_t tree_scratch(const MatrixView&, std::int64_t n_rows);
+
+// The instruction sets that this build has and this processor runs, the best last.
+std::vector<const Kernels*> available_kernels();
+
+}  // namespace skprune

@@ -1,0 +1,144 @@
+// Lone rows: a vector runs along the outputs, and inputs that are zero are skipped.
+//
+// Where half of the inputs are zero, as pixels and ReLU outputs are, that halves the work; going by
+// columns costs nothing where they are not.
+#pragma once
+
+#include "activations.h"
+#include "copy_in.h"
+
+namespace skprune::SKPRUNE_ISA {
+
+// The inputs of a layer that are not zero.
+struct Active {
+    std::uint32_t* index;
+    float* value;
+    std::int64_t count;
+};
+
+// `x` is padded to whole lines with anything.
+inline void find_active(const float* x, std::int64_t n, Active& active) {
+    std::int64_t count = 0;
+    for (std::int64_t j = 0; j < n; j += 8) {
+        // The bits of +0 and -0 differ in the sign alone.
+        std::uint64_t bits[4];
+        std::memcpy(bits, x + j, sizeof bits);
+        if (((bits[0] | bits[1] | bits[2] | bits[3]) & 0x7fffffff7fffffffu) == 0) continue;
+        // Write, then count or not: no branch that random zeros would mislead.
+        const int end = n - j < 8 ? static_cast<int>(n - j) : 8;
+        for (int i = 0; i < end; ++i) {
+            active.index[count] = static_cast<std::uint32_t>(j + i);
+            active.value[count] = x[j + i];
+            count += x[j + i] != 0.0f;
+        }
+    }
+    active.count = count;
+}
+
+template <class Index>
+void add_columns(const LayerView& layer, const Index* outputs, const Active& active, float* out) {
+    for (std::int64_t a = 0; a < active.count; ++a) {
+        const float x = active.value[a];
+        const std::int64_t* start = layer.column_starts + active.index[a];
+        const std::int64_t end = start[1];
+        std::int64_t i = start[0];
+        // The outputs of a column differ, which the compiler cannot know: load four, then store.
+        for (; i + 4 <= end; i += 4) {
+            float* to[4];
+            float sum[4];
+            for (int k = 0; k < 4; ++k) to[k] = out + outputs[i + k];
+            for (int k = 0; k < 4; ++k) sum[k] = *to[k] + layer.column_weights[i + k] * x;
+            for (int k = 0; k < 4; ++k) *to[k] = sum[k];
+        }
+        for (; i < end; ++i) out[outputs[i]] += layer.column_weights[i] * x;
+    }
+}
+
+// N outputs of a panel whose inputs lie `stride` floats apart. Narrow panels take several inputs at
+// once, for as many independent sums as the processor can have in flight.
+template <int N>
+void add_panel(const float* panel, int stride, const Active& active, float* out) {
+    constexpr int kVectors = N / kLanes;
+    constexpr int kInputs = kVectors >= 8 ? 1 : 8 / kVectors;
+    Floats sums[kInputs][kVectors];
+    for (auto& sum : sums) {
+        for (Floats& s : sum) s = Floats{};
+    }
+    std::int64_t a = 0;
+    for (; a + kInputs <= active.count; a += kInputs) {
+#pragma GCC unroll 8
+        for (int k = 0; k < kInputs; ++k) {
+            const float* weights = panel + static_cast<std::int64_t>(active.index[a + k]) * stride;
+            const Floats x = broadcast(active.value[a + k]);
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; ++v) sums[k][v] += x * load(weights + v * kLanes);
+        }
+    }
+    for (; a < active.count; ++a) {
+        const float* weights = panel + static_cast<std::int64_t>(active.index[a]) * stride;
+        const Floats x = broadcast(active.value[a]);
+        for (int v = 0; v < kVectors; ++v) sums[0][v] += x * load(weights + v * kLanes);
+    }
+    for (int v = 0; v < kVectors; ++v) {
+        Floats sum = load(out + v * kLanes);
+        for (int k = 0; k < kInputs; ++k) sum += sums[k][v];
+        store(out + v * kLanes, sum);
+    }
+}
+
+inline void add_panels(const LayerView& layer, const Active& active, float* out) {
+    // No wider than the registers hold.
+    constexpr int kWidest = 8 * kLanes < kPanel ? 8 * kLanes : kPanel;
+    const std::int64_t n_padded = (layer.n_out + kPad - 1) / kPad * kPad;
+    std::int64_t o = 0;
+    for (; o + kPanel <= n_padded; o += kPanel) {
+        const float* panel = layer.panels + o * layer.n_in;
+        for (int part = 0; part < kPanel; part += kWidest) {
+            add_panel<kWidest>(panel + part, kPanel, active, out + o + part);
+        }
+    }
+    if (o + 32 <= n_padded) {
+        add_panel<32>(layer.panels + o * layer.n_in, 32, active, out + o);
+        o += 32;
+    }
+    if (o < n_padded) add_panel<16>(layer.panels + o * layer.n_in, 16, active, out + o);
+}
+
+inline void run_row_layer(const LayerView& layer, const float* in, Active& active, float* out) {
+    const std::int64_t n_padded = (layer.n_out + kPad - 1) / kPad * kPad;
+    std::memcpy(out, layer.bias, n_padded * sizeof(float));
+    find_active(in, layer.n_in, active);
+    if (layer.panels) {
+        add_panels(layer, active, out);
+    } else if (layer.column_outputs16) {
+        add_columns(layer, layer.column_outputs16, active, out);
+    } else {
+        add_columns(layer, layer.column_outputs32, active, out);
+    }
+    if (layer.activation >= Activation::softmax) {
+        softmax_row(out, layer.n_out, layer.activation == Activation::log_softmax);
+    } else {
+        activate(out, n_padded, layer.activation, layer.alpha);
+    }
+}
+
+inline bool run_rows(const NetworkView& network, const MatrixView& X, std::int64_t first,
+                     std::int64_t last, int depth, float* out, float* scratch) {
+    const std::int64_t stride = network.max_width;
+    Active active{reinterpret_cast<std::uint32_t*>(scratch + 2 * stride), scratch + 3 * stride, 0};
+    for (std::int64_t row = first; row < last; ++row) {
+        float* here = scratch;
+        float* next = scratch + stride;
+        if (!copy_row(X, row, here)) return false;
+        std::int64_t width = network.n_features;
+        for (int i = 0; i < depth; ++i) {
+            run_row_layer(network.layers[i], here, active, next);
+            std::swap(here, next);
+            width = network.layers[i].n_out;
+        }
+        std::memcpy(out + row * width, here, width * sizeof(float));
+    }
+    return true;
+}
+
+}  // namespace skprune::SKPRUNE_ISA

@@ -1,0 +1,199 @@
+// Many rows at once: tiles of W columns, one a row of X, that go through all layers in turn.
+//
+// A tile is feature-major: the W values of one unit lie side by side. So one weight meets W inputs
+// with a broadcast and W / kLanes multiply-adds, and nothing is gathered. Every output of every row
+// is summed in the same order whatever W is: bias first, then the inputs in order.
+#pragma once
+
+#include "activations.h"
+#include "copy_in.h"
+
+namespace skprune::SKPRUNE_ISA {
+
+// Accumulators in flight: enough independent sums to hide the latency of a multiply-add (4 cycles,
+// two a cycle), few enough to stay in the 16 registers of SSE and AVX.
+constexpr int kChains = 8;
+
+constexpr int vectors_of(int W) { return W / kLanes; }
+
+SKPRUNE_INLINE Floats fused(Floats x, Activation activation, float alpha) {
+    if (activation == Activation::relu) return x < 0.0f ? Floats{} : x;
+    if (activation == Activation::leaky_relu) return x < 0.0f ? x * alpha : x;
+    return x;
+}
+
+// Stores the W values of one output, activated. The cheap activations ride on the store; the others
+// come by when the line is still in the nearest cache.
+template <int W>
+SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[vectors_of(W)], float* to) {
+    for (int i = 0; i < vectors_of(W); ++i) {
+        store(to + i * kLanes, fused(sums[i], layer.activation, layer.alpha));
+    }
+    if (layer.activation > Activation::leaky_relu) {
+        activate(to, W, layer.activation, layer.alpha);
+    }
+}
+
+// Adds to K outputs their terms. `left` falls from the first output to the last, so all have as
+// many in common as the last has; what remains is shared by half of them, and so on.
+template <int W, int K>
+SKPRUNE_INLINE void add_terms(const Term** terms, std::int64_t* left, const float* in,
+                              Floats (*sums)[vectors_of(W)]) {
+    constexpr int kScale = kTile / W;
+    const std::int64_t common = left[K - 1];
+    for (std::int64_t i = 0; i < common; ++i) {
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            const Term term = terms[k][i];
+            const Floats weight = broadcast(term.weight);
+            const float* x = in + term.at / kScale;
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors_of(W); ++v) sums[k][v] += weight * load(x + v * kLanes);
+        }
+    }
+    if constexpr (K > 1) {
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            terms[k] += common;
+            left[k] -= common;
+        }
+        if (left[0] > 0) {
+            add_terms<W, K / 2>(terms, left, in, sums);
+            add_terms<W, K / 2>(terms + K / 2, left + K / 2, in, sums + K / 2);
+        }
+    }
+}
+
+// The outputs from `o` on in groups of K, then what is left in smaller groups.
+template <int W, int K>
+void sparse_outputs(const LayerView& layer, std::int64_t o, const float* in, float* out) {
+    for (; o + K <= layer.n_out; o += K) {
+        const Term* terms[K];
+        std::int64_t left[K];
+        Floats sums[K][vectors_of(W)];
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            terms[k] = layer.terms + layer.term_starts[o + k];
+            left[k] = layer.term_starts[o + k + 1] - layer.term_starts[o + k];
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors_of(W); ++v) {
+                sums[k][v] = broadcast(layer.bias[layer.term_outputs[o + k]]);
+            }
+        }
+        add_terms<W, K>(terms, left, in, sums);
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            finish<W>(layer, sums[k], out + static_cast<std::int64_t>(layer.term_outputs[o + k]) * W);
+        }
+    }
+    if constexpr (K > 1) {
+        if (o < layer.n_out) sparse_outputs<W, K / 2>(layer, o, in, out);
+    }
+}
+
+// Blocks of kQuad * G outputs by V vectors; the input's line is loaded once for all of them.
+template <int W, int V, int G>
+void dense_outputs(const LayerView& layer, const float* in, float* out) {
+    for (std::int64_t o = 0; o < layer.n_out; o += kQuad * G) {
+        const float* weights = layer.quads + o * layer.n_in;
+        for (int c = 0; c < W; c += V * kLanes) {
+            Floats sums[G * kQuad][V];
+#pragma GCC unroll 8
+            for (int k = 0; k < G * kQuad; ++k) {
+#pragma GCC unroll 8
+                for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[o + k]);
+            }
+            for (std::int64_t j = 0; j < layer.n_in; ++j) {
+                Floats x[V];
+#pragma GCC unroll 8
+                for (int v = 0; v < V; ++v) x[v] = load(in + j * W + c + v * kLanes);
+#pragma GCC unroll 8
+                for (int k = 0; k < G * kQuad; ++k) {
+                    const std::int64_t quad = k / kQuad * layer.n_in + j;
+                    const Floats weight = broadcast(weights[quad * kQuad + k % kQuad]);
+#pragma GCC unroll 8
+                    for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
+                }
+            }
+            for (int k = 0; k < G * kQuad && o + k < layer.n_out; ++k) {
+                for (int v = 0; v < V; ++v) {
+                    store(out + (o + k) * W + c + v * kLanes,
+                          fused(sums[k][v], layer.activation, layer.alpha));
+                }
+            }
+        }
+    }
+    if (layer.activation > Activation::leaky_relu) {
+        activate(out, layer.n_out * W, layer.activation, layer.alpha);
+    }
+}
+
+template <int W>
+void run_layer(const LayerView& layer, const float* in, float* out) {
+    if (layer.terms) {
+        sparse_outputs<W, (kChains > vectors_of(W) ? kChains / vectors_of(W) : 1)>(layer, 0, in, out);
+    } else if constexpr (vectors_of(W) == 1) {
+        dense_outputs<W, 1, 2>(layer, in, out);
+    } else {
+        dense_outputs<W, 2, 1>(layer, in, out);
+    }
+    if (layer.activation >= Activation::softmax) {
+        softmax_tile<W>(out, layer.n_out, layer.activation == Activation::log_softmax);
+    }
+}
+
+// The first n_rows columns of a tile, back to rows of `width` floats.
+template <int W>
+void copy_out(const float* tile, std::int64_t width, int n_rows, float* out) {
+    int r = 0;
+    for (; r + kBlock <= n_rows; r += kBlock) {
+        std::int64_t j = 0;
+        for (; j + kBlock <= width; j += kBlock) {
+            Line x[kBlock];
+            for (int i = 0; i < kBlock; ++i) {
+                x[i] = *reinterpret_cast<const Line*>(tile + (j + i) * W + r);
+            }
+            transpose(x);
+            for (int i = 0; i < kBlock; ++i) {
+                *reinterpret_cast<LooseLine*>(out + (r + i) * width + j) = x[i];
+            }
+        }
+        for (; j < width; ++j) {
+            for (int i = 0; i < kBlock; ++i) out[(r + i) * width + j] = tile[j * W + r + i];
+        }
+    }
+    for (; r < n_rows; ++r) {
+        for (std::int64_t j = 0; j < width; ++j) out[r * width + j] = tile[j * W + r];
+    }
+}
+
+template <int W>
+bool run_tile(const NetworkView& network, const MatrixView& X, std::int64_t first, int n_rows,
+              int depth, float* out, float* scratch) {
+    float* here = scratch;
+    float* next = scratch + network.max_width * kTile;
+    if (!copy_tile<W>(X, first, n_rows, here)) return false;
+    std::int64_t width = network.n_features;
+    for (int i = 0; i < depth; ++i) {
+        run_layer<W>(network.layers[i], here, next);
+        std::swap(here, next);
+        width = network.layers[i].n_out;
+    }
+    copy_out<W>(here, width, n_rows, out + first * width);
+    return true;
+}
+
+// A tile costs the same however many of its columns are used, so what remains of X takes the
+// narrowest that holds it. The narrowest of all is a vector.
+inline bool run_tiles(const NetworkView& network, const MatrixView& X, std::int64_t first,
+                      std::int64_t last, int depth, float* out, float* scratch) {
+    constexpr int kNarrow = kLanes > 8 ? kLanes : 8;
+    for (; first < last; first += kTile) {
+        const int n = last - first < kTile ? static_cast<int>(last - first) : kTile;
+        const auto run = n <= kNarrow ? run_tile<kNarrow> : n <= 16 ? run_tile<16> : run_tile<32>;
+        if (!run(network, X, first, n, depth, out, scratch)) return false;
+    }
+    return true;
+}
+
+}  // namespace skprune::SKPRUNE_ISA

@@ -1,0 +1,92 @@
+#include "tree.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "parallel.h"
+
+namespace skprune {
+namespace {
+
+constexpr std::int64_t kChunk = 64;  // rows a thread takes at a time
+
+// The greatest float32 that is not above t: a float32 x is <= t exactly where it is <= that.
+float round_down(double t) {
+    const float near = static_cast<float>(t);
+    constexpr float kLowest = -std::numeric_limits<float>::infinity();
+    return static_cast<double>(near) > t ? std::nextafter(near, kLowest) : near;
+}
+
+// The nodes that the root reaches, level by level, siblings side by side.
+std::vector<std::int64_t> level_order(const TreeArrays& arrays) {
+    std::vector<std::int64_t> order{0};
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        const std::int64_t node = order[i];
+        if (arrays.left[node] < 0) continue;
+        order.push_back(arrays.left[node]);
+        order.push_back(arrays.right[node]);
+    }
+    return order;
+}
+
+}  // namespace
+
+std::size_t tree_scratch(const MatrixView& X, std::int64_t n_rows) {
+    const bool in_place = !X.is_double && X.column_stride == sizeof(float);
+    return in_place ? 0 : static_cast<std::size_t>(X.n_columns) * n_rows;
+}
+
+Tree::Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan,
+           const Kernels& kernels)
+    : kernels_(kernels), n_features_(n_features), n_values_(arrays.n_values) {
+    const std::vector<std::int64_t> order = level_order(arrays);
+    const std::size_t n = order.size();
+    nodes_ = Buffer<Node>(n);
+    numbers_ = Buffer<std::int64_t>(n);
+    values_ = Buffer<double>(n * n_values_);
+    std::uint32_t next = 1;
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::int64_t node = order[i];
+        numbers_[i] = node;
+        std::copy_n(arrays.value + node * n_values_, n_values_, values_.data() + i * n_values_);
+        if (arrays.left[node] < 0) {
+            constexpr float kNever = std::numeric_limits<float>::infinity();
+            nodes_[i] = Node{kNever, static_cast<std::uint32_t>(i), 0, 1};
+        } else {
+            nodes_[i] = Node{round_down(arrays.threshold[node]), next,
+                             static_cast<std::uint32_t>(arrays.feature[node]),
+                             arrays.missing_left[node]};
+            next += 2;
+        }
+    }
+    view_ = TreeView{nodes_.data(), allow_nan};
+}
+
+template <class Answer>
+bool Tree::each_leaf(const MatrixView& X, int n_threads, const Answer& answer) const {
+    const std::int64_t n_chunks = (X.n_rows + kChunk - 1) / kChunk;
+    return for_chunks(n_chunks, n_threads, [&](std::int64_t chunk) {
+        const std::int64_t first = chunk * kChunk;
+        const std::int64_t last = std::min(first + kChunk, X.n_rows);
+        const Scratch scratch(tree_scratch(X, last - first));
+        std::uint32_t leaf[kChunk];
+        if (!kernels_.find_leaves(view_, X, first, last, leaf, scratch.data())) return false;
+        for (std::int64_t r = first; r < last; ++r) answer(r, leaf[r - first]);
+        return true;
+    });
+}
+
+bool Tree::predict(const MatrixView& X, int n_threads, double* out) const {
+    return each_leaf(X, n_threads, [this, out](std::int64_t row, std::uint32_t leaf) {
+        std::copy_n(values_.data() + leaf * n_values_, n_values_, out + row * n_values_);
+    });
+}
+
+bool Tree::apply(const MatrixView& X, int n_threads, std::int64_t* out) const {
+    return each_leaf(X, n_threads, [this, out](std::int64_t row, std::uint32_t leaf) {
+        out[row] = numbers_[leaf];
+    });
+}
+
+}  // namespace skprune

@@ -1,0 +1,49 @@
+// A tree laid out for the kernels.
+#pragma once
+
+#include <vector>
+
+#include "buffer.h"
+#include "kernels.h"
+
+namespace skprune {
+
+// Checked arrays, as scikit-learn keeps them: node 0 is the root, left is negative at a leaf.
+struct TreeArrays {
+    std::int64_t n_nodes;
+    std::int64_t n_values;
+    const std::int64_t* feature;
+    const double* threshold;
+    const std::int64_t* left;
+    const std::int64_t* right;
+    const bool* missing_left;
+    const double* value;
+};
+
+class Tree {
+public:
+    Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan, const Kernels& kernels);
+    Tree(const Tree&) = delete;
+    Tree& operator=(const Tree&) = delete;
+
+    std::int64_t n_features() const { return n_features_; }
+    std::int64_t n_values() const { return n_values_; }
+
+    // Each returns false if X is not finite.
+    bool predict(const MatrixView& X, int n_threads, double* out) const;
+    bool apply(const MatrixView& X, int n_threads, std::int64_t* out) const;
+
+private:
+    template <class Answer>
+    bool each_leaf(const MatrixView& X, int n_threads, const Answer& answer) const;
+
+    const Kernels& kernels_;
+    std::int64_t n_features_;
+    std::int64_t n_values_;
+    Buffer<Node> nodes_;
+    Buffer<std::int64_t> numbers_;  // of our nodes in the caller's arrays
+    Buffer<double> values_;         // in our order
+    TreeView view_{};
+};
+
+}  // namespace skprune

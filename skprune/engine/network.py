@@ -1,0 +1,328 @@
+"""A chain of sparse layers and how it predicts: `Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+from skprune.engine.activations import ACTIVATIONS, activate
+from skprune.engine.checks import as_finite_float32, as_matrix, n_threads
+from skprune.engine.native import choose_engine, isa, kernels
+from skprune.engine.planning import DENSE, MAX_WIDTH, ROW_BATCH, plan_layer, table
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One linear map with its activation: ``activation(weight @ x + bias)``.
+
+    Parameters
+    ----------
+    weight : csr_array of shape (n_out, n_in), float32
+        What the kernels multiply by. Stored zeros are dropped by `Network`.
+    bias : ndarray of shape (n_out,), float32
+        Where the sums start.
+    activation : str, default="identity"
+        One of `skprune.engine.ACTIVATIONS`.
+    alpha : float, default=0.0
+        The slope of "leaky_relu" below zero, the scale of "elu".
+    name : str, default=""
+        Where the layer came from; `Network.explain` shows it.
+
+    Examples
+    --------
+    >>> Layer(csr_array(np.float32([[1, 0, 2]])), np.float32([0.5]), "relu").weight.shape
+    (1, 3)
+    """
+
+    weight: csr_array
+    bias: np.ndarray
+    activation: str = "identity"
+    alpha: float = 0.0
+    name: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Plain arrays, so that a pickle does not depend on the inside of scipy's classes.
+        w = self.weight
+        matrix = (w.data, w.indices, w.indptr, w.shape)
+        return _layer_from_arrays, (matrix, self.bias, self.activation, self.alpha, self.name)
+
+
+class Network:
+    """A chain of layers, run by compiled kernels or by scipy.
+
+    A network never changes after it is made, so threads may share it.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output; each reads what the one before it writes. They are checked and
+        copied.
+    engine : {"auto", "native", "scipy"}, default="auto"
+        "native" runs the compiled kernels, "scipy" the plain reference path, "auto" the kernels
+        where the extension module was built and scipy elsewhere.
+    n_hidden : int, optional
+        The number of layers that make up what `transform` returns; all but the last by default.
+
+    Attributes
+    ----------
+    n_features_in, n_outputs : int
+        Width of the first layer's input and of the last layer's output.
+    layers : tuple of Layer
+        The checked layers.
+    engine : {"native", "scipy"}
+        What runs.
+
+    Examples
+    --------
+    >>> hidden = Layer(csr_array(np.float32([[1, 0], [0, -1]])), np.zeros(2), "relu")
+    >>> output = Layer(csr_array(np.float32([[1, 1]])), np.float32([0.5]))
+    >>> network = Network([hidden, output])
+    >>> network.predict(np.array([[2.0, 3.0], [2.0, -3.0]]))
+    array([[2.5],
+           [5.5]], dtype=float32)
+    >>> network.transform(np.array([[2.0, -3.0]]))
+    array([[2., 3.]], dtype=float32)
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], engine: str = "auto", n_hidden: int | None = None
+    ) -> None:
+        self.layers = _checked_chain(layers)
+        self.n_hidden = len(self.layers) - 1 if n_hidden is None else n_hidden
+        if not 0 <= self.n_hidden <= len(self.layers):
+            raise ValueError(
+                f"n_hidden must lie in [0, {len(self.layers)}], but it is {n_hidden!r}."
+            )
+        self.n_features_in = int(self.layers[0].weight.shape[1])
+        self.n_outputs = int(self.layers[-1].weight.shape[0])
+        self.engine = choose_engine(engine)
+        self._requested = engine
+        self._native = self._compile() if self.engine == "native" else None
+
+    def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return what the last layer makes of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features_in)
+            float32 and float64 arrays of any strides are read in place.
+        n_jobs : int or None, default=1
+            Threads; -1 uses every core. The result does not depend on it, to the bit.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), float32
+
+        Raises
+        ------
+        NonFiniteError
+            Where ``X`` is not finite in float32.
+        """
+        return self._run(X, n_jobs, len(self.layers))
+
+    def transform(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return the last hidden layer, after its activation.
+
+        A network of one layer has none; it returns a float32 copy of ``X``. Parameters and errors
+        are those of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, width of the last hidden layer), float32
+        """
+        return self._run(X, n_jobs, self.n_hidden)
+
+    def with_engine(self, engine: str) -> Network:
+        """Return the same network on another engine."""
+        return Network(self.layers, engine, self.n_hidden)
+
+    def explain(self, n_rows: int | None = None) -> str:
+        """Return the plan as a table: what runs for each layer, and on what.
+
+        Parameters
+        ----------
+        n_rows : int, optional
+            Show only what runs for a batch of this many rows.
+
+        Examples
+        --------
+        >>> layer = Layer(csr_array(np.float32([[1, 0], [0, 0]])), np.zeros(2), "relu", name="fc1")
+        >>> print(Network([layer], engine="scipy").explain())
+        engine scipy, 2 -> 2, 1 of 4 weights (sparsity 75.0%)
+        layer  shape  non-zeros  sparsity  any batch  activation
+        fc1    2 x 2          1     75.0%  scipy CSR  relu
+        """
+        weights = sum(int(np.prod(layer.weight.shape)) for layer in self.layers)
+        nnz = sum(layer.weight.nnz for layer in self.layers)
+        engine = f"native ({isa()})" if self.engine == "native" else "scipy"
+        title = (
+            f"engine {engine}, {self.n_features_in} -> {self.n_outputs}, {nnz} of {weights} "
+            f"weights (sparsity {1 - nnz / weights:.1%})"
+        )
+        return title + "\n" + table(self._explain_rows(n_rows))
+
+    def __repr__(self) -> str:
+        widths = [self.n_features_in] + [layer.weight.shape[0] for layer in self.layers]
+        shown = widths if len(widths) <= 8 else [*widths[:4], "...", *widths[-3:]]
+        return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.layers, self._requested, self.n_hidden)
+
+    def _run(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
+        if self._native is None:
+            return self._run_reference(X, n_jobs, depth)
+        threads = 1 if n_jobs == 1 else n_threads(n_jobs)
+        result = self._native.run(X, threads, depth)
+        if result is None:  # X is no float matrix of the right width that C++ can read in place
+            result = self._native.run(as_matrix(X, self.n_features_in), threads, depth)
+        return result
+
+    def _run_reference(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
+        n_threads(n_jobs)
+        h = as_finite_float32(X, self.n_features_in).T
+        for layer in self.layers[:depth]:
+            h = activate(layer.weight @ h + layer.bias[:, None], layer.activation, layer.alpha)
+        return np.ascontiguousarray(h.T)
+
+    def _compile(self) -> Any:
+        assert kernels is not None
+        native = kernels.Network(self.n_features_in, ROW_BATCH, isa())
+        for layer in self.layers:
+            w = layer.weight
+            plan = plan_layer(layer)
+            native.add_layer(
+                w.shape[0],
+                w.indptr.astype(np.int64),
+                w.indices.astype(np.uint32),
+                w.data,
+                layer.bias,
+                ACTIVATIONS.index(layer.activation),
+                layer.alpha,
+                plan.row_kernel == DENSE,
+                plan.tile_kernel == DENSE,
+            )
+        return native
+
+    def _explain_rows(self, n_rows: int | None) -> list[list[str]]:
+        if self.engine == "scipy":
+            batches = ["any batch"]
+        elif n_rows is None:
+            batches = [f"1-{ROW_BATCH} rows", f"{ROW_BATCH + 1}+ rows"]
+        else:
+            batches = [f"{n_rows} rows"]
+        head = ["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]
+        rows = [head]
+        for i, layer in enumerate(self.layers):
+            plan = plan_layer(layer)
+            if self.engine == "scipy":
+                chosen = ["scipy CSR"]
+            elif n_rows is None:
+                chosen = [plan.row_kernel, plan.tile_kernel]
+            else:
+                chosen = [plan.row_kernel if n_rows <= ROW_BATCH else plan.tile_kernel]
+            n_out, n_in = layer.weight.shape
+            alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
+            rows.append(
+                [
+                    layer.name or str(i),
+                    f"{n_out} x {n_in}",
+                    str(layer.weight.nnz),
+                    f"{1 - layer.weight.nnz / (n_out * n_in):.1%}",
+                    *chosen,
+                    layer.activation + alpha,
+                ]
+            )
+        return rows
+
+
+def _layer_from_arrays(
+    matrix: tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]], *rest: Any
+) -> Layer:
+    data, indices, indptr, shape = matrix
+    return Layer(csr_array((data, indices, indptr), shape=shape), *rest)
+
+
+def _checked_chain(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    chain: list[Layer] = []
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"layers[{i}] must be a Layer, but it is {type(layer).__name__}.")
+        where = f"layers[{i}]" + (f" ({layer.name})" if layer.name else "")
+        checked = _checked_layer(layer, where)
+        if chain and checked.weight.shape[1] != chain[-1].weight.shape[0]:
+            raise ValueError(
+                f"{where} reads {checked.weight.shape[1]} inputs, but the layer before it has "
+                f"{chain[-1].weight.shape[0]} outputs."
+            )
+        chain.append(checked)
+    if not chain:
+        raise ValueError("layers must hold at least one Layer.")
+    return tuple(chain)
+
+
+def _checked_layer(layer: Layer, where: str) -> Layer:
+    """Return a frozen, canonical copy of ``layer``, or say what is wrong with it."""
+    if layer.activation not in ACTIVATIONS:
+        raise ValueError(
+            f"{where}.activation must be one of {ACTIVATIONS}, but it is {layer.activation!r}."
+        )
+    if not np.isfinite(layer.alpha):
+        raise ValueError(f"{where}.alpha must be finite, but it is {layer.alpha!r}.")
+    weight = _checked_weight(layer.weight, where)
+    bias = _as_float32(layer.bias, f"{where}.bias")
+    if bias.shape != (weight.shape[0],):
+        raise ValueError(
+            f"{where}.bias must have shape ({weight.shape[0]},), one entry an output, but its "
+            f"shape is {bias.shape}."
+        )
+    bias = np.array(bias)
+    for array in (bias, weight.data, weight.indices, weight.indptr):
+        array.setflags(write=False)
+    return replace(layer, weight=weight, bias=bias, alpha=float(layer.alpha))
+
+
+def _checked_weight(weight: Any, where: str) -> csr_array:
+    if not (issparse(weight) and weight.format == "csr" and weight.ndim == 2):
+        raise ValueError(
+            f"{where}.weight must be a 2-D scipy.sparse.csr_array, but it is a "
+            f"{type(weight).__name__}."
+        )
+    n_out, n_in = weight.shape
+    if not (1 <= n_out <= MAX_WIDTH and 1 <= n_in <= MAX_WIDTH):
+        raise ValueError(
+            f"{where}.weight must have 1 to {MAX_WIDTH} rows and columns, but its shape is "
+            f"{weight.shape}."
+        )
+    # scipy's own constructor trusts these arrays, and its compiled loops crash on bad ones.
+    indptr, indices = weight.indptr, weight.indices
+    if indptr.shape != (n_out + 1,) or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise ValueError(
+            f"{where}.weight.indptr must hold {n_out + 1} entries that start at 0 and never fall."
+        )
+    nnz = int(indptr[-1])
+    if nnz > min(len(indices), len(weight.data)):
+        raise ValueError(f"{where}.weight.indptr points beyond the end of indices or data.")
+    indices = indices[:nnz]
+    if nnz and (indices.min() < 0 or indices.max() >= n_in):
+        raise ValueError(f"{where}.weight.indices must lie in [0, {n_in}).")
+    data = _as_float32(weight.data[:nnz], f"{where}.weight")
+    clean = csr_array((data.copy(), indices.copy(), indptr.copy()), shape=(n_out, n_in))
+    clean.sum_duplicates()
+    clean.eliminate_zeros()
+    return clean
+
+
+def _as_float32(values: Any, where: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{where} must be numeric, but its dtype is {array.dtype}.")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{where} contains NaN, infinity or a value too large for float32.")
+    return array

@@ -1,0 +1,313 @@
+"""One decision tree and how it predicts: `Tree`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from skprune.engine.checks import as_finite_float32, as_matrix, n_threads
+from skprune.engine.native import choose_engine, isa, kernels
+from skprune.engine.planning import table
+
+_LEAF = -1
+
+
+class Tree:
+    """A binary decision tree, run by compiled kernels or by numpy.
+
+    The arrays are scikit-learn's ``tree_``: node 0 is the root, a row goes left where
+    ``float32(x[feature]) <= threshold``. A tree never changes after it is made, so threads may
+    share it.
+
+    Parameters
+    ----------
+    feature : array-like of shape (n_nodes,), int
+        What each split reads; ignored at leaves.
+    threshold : array-like of shape (n_nodes,), float64
+        May be infinite, not NaN.
+    left, right : array-like of shape (n_nodes,), int
+        Children; -1 in both marks a leaf.
+    value : array-like of shape (n_nodes, n_values), float64
+        What a leaf answers.
+    missing_go_to_left : array-like of shape (n_nodes,), bool
+        Where NaN goes; read only with ``allow_nan``.
+    n_features_in : int
+        Columns of ``X``.
+    allow_nan : bool, default=False
+        Whether ``X`` may hold NaN.
+    engine : {"auto", "native", "scipy"}, default="auto"
+        As for `skprune.engine.Network`; here "scipy" needs numpy alone.
+
+    Attributes
+    ----------
+    n_features_in, n_outputs, n_leaves, n_nodes : int
+        Columns of ``X``, values a leaf holds, leaves and nodes that the root reaches.
+    engine : {"native", "scipy"}
+        What runs.
+
+    Examples
+    --------
+    >>> tree = Tree(
+    ...     feature=[0, -2, -2], threshold=[0.5, -2, -2], left=[1, -1, -1], right=[2, -1, -1],
+    ...     value=[[0.5], [0.0], [1.0]], missing_go_to_left=[0, 0, 0], n_features_in=2,
+    ... )
+    >>> X = np.array([[0.0, 9.0], [1.0, 9.0]])
+    >>> tree.predict(X)
+    array([[0.],
+           [1.]])
+    >>> tree.apply(X)
+    array([1, 2])
+    >>> tree.transform(X).toarray()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    def __init__(
+        self,
+        feature: Any,
+        threshold: Any,
+        left: Any,
+        right: Any,
+        value: Any,
+        missing_go_to_left: Any,
+        n_features_in: int,
+        allow_nan: bool = False,
+        engine: str = "auto",
+    ) -> None:
+        self.feature = _vector(feature, "feature", np.int64)
+        n_nodes = len(self.feature)
+        self.threshold = _vector(threshold, "threshold", np.float64, n_nodes)
+        self.left = _vector(left, "left", np.int64, n_nodes)
+        self.right = _vector(right, "right", np.int64, n_nodes)
+        self.missing_go_to_left = _vector(
+            missing_go_to_left, "missing_go_to_left", np.bool_, n_nodes
+        )
+        self.value = _values(value, n_nodes)
+        self.n_features_in = int(n_features_in)
+        self.allow_nan = bool(allow_nan)
+        self._check_splits()
+        reached = self._reached()
+        self._leaves = np.flatnonzero(reached & (self.left == _LEAF))
+        self.n_nodes = int(reached.sum())
+        self.n_leaves = len(self._leaves)
+        self.n_outputs = int(self.value.shape[1])
+        self.engine = choose_engine(engine)
+        self._requested = engine
+        self._native = self._compile() if self.engine == "native" else None
+
+    def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return the value of the leaf that each row reaches.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features_in)
+            float32 and float64 arrays of any strides are read in place.
+        n_jobs : int or None, default=1
+            Threads; -1 uses every core.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), float64
+
+        Raises
+        ------
+        NonFiniteError
+            Where ``X`` is infinite in float32, or NaN without ``allow_nan``.
+        """
+        if self._native is None:
+            return self.value[self.apply(X, n_jobs)]
+        threads = 1 if n_jobs == 1 else n_threads(n_jobs)
+        result = self._native.predict(X, threads)
+        if result is None:  # X is no float matrix of the right width that C++ can read in place
+            result = self._native.predict(as_matrix(X, self.n_features_in), threads)
+        return result
+
+    def apply(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return the leaf that each row reaches, as a node number.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), int64
+        """
+        threads = n_threads(n_jobs)
+        if self._native is None:
+            return self._descend(as_finite_float32(X, self.n_features_in, self.allow_nan))
+        result = self._native.apply(X, threads)
+        if result is None:
+            result = self._native.apply(as_matrix(X, self.n_features_in), threads)
+        return result
+
+    def transform(self, X: Any, n_jobs: int | None = 1) -> csr_array:
+        """Return which leaf each row reaches, as a one-hot matrix.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        csr_array of shape (n_rows, n_leaves), float64
+            Columns are the leaves in the order of their node numbers.
+        """
+        columns = np.searchsorted(self._leaves, self.apply(X, n_jobs))
+        n_rows = len(columns)
+        ones, rows = np.ones(n_rows), np.arange(n_rows + 1)
+        return csr_array((ones, columns, rows), shape=(n_rows, self.n_leaves))
+
+    def with_engine(self, engine: str) -> Tree:
+        """Return the same tree on another engine."""
+        return Tree(**self._arrays(), engine=engine)
+
+    def explain(self, n_rows: int | None = None) -> str:
+        """Return the plan as a table.
+
+        Parameters
+        ----------
+        n_rows : int, optional
+            Show only what runs for a batch of this many rows.
+
+        Examples
+        --------
+        >>> print(Tree([-2], [0], [-1], [-1], [[1.0]], [0], 3, engine="scipy").explain())
+        engine scipy, 3 -> 1
+        nodes  leaves  depth  missing  any batch
+        1           1      0  refused  numpy, level by level
+        """
+        native = self.engine == "native"
+        title = f"engine {f'native ({isa()})' if native else 'scipy'}, {self.n_features_in}"
+        batches = {"any batch": "numpy, level by level"}
+        if native:
+            batches = {"1-7 rows": "row by row", "8+ rows": "8 rows interleaved"}
+        if native and n_rows is not None:
+            batches = {f"{n_rows} rows": list(batches.values())[n_rows >= 8]}
+        return f"{title} -> {self.n_outputs}\n" + table(
+            [
+                ["nodes", "leaves", "depth", "missing", *batches],
+                [
+                    str(self.n_nodes),
+                    str(self.n_leaves),
+                    str(self._depth()),
+                    "allowed" if self.allow_nan else "refused",
+                    *batches.values(),
+                ],
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"Tree({self.n_nodes} nodes, {self.n_leaves} leaves, engine={self.engine!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _tree_from_arrays, (self._arrays(), self._requested)
+
+    def _arrays(self) -> dict[str, Any]:
+        return {
+            "feature": self.feature,
+            "threshold": self.threshold,
+            "left": self.left,
+            "right": self.right,
+            "value": self.value,
+            "missing_go_to_left": self.missing_go_to_left,
+            "n_features_in": self.n_features_in,
+            "allow_nan": self.allow_nan,
+        }
+
+    def _descend(self, X: np.ndarray) -> np.ndarray:
+        """Return the leaf of each row of a float32 matrix: all rows go down a level at a time."""
+        node = np.zeros(len(X), dtype=np.int64)
+        going = np.flatnonzero(self.left[node] != _LEAF)
+        while going.size:
+            at = node[going]
+            x = X[going, self.feature[at]]
+            go_left = np.where(np.isnan(x), self.missing_go_to_left[at], x <= self.threshold[at])
+            node[going] = np.where(go_left, self.left[at], self.right[at])
+            going = going[self.left[node[going]] != _LEAF]
+        return node
+
+    def _levels(self) -> list[np.ndarray]:
+        """Return the nodes of each level, the root's first."""
+        levels = [np.zeros(1, dtype=np.int64)]
+        while (splits := levels[-1][self.left[levels[-1]] != _LEAF]).size:
+            levels.append(np.stack([self.left[splits], self.right[splits]], axis=1).ravel())
+        return levels
+
+    def _reached(self) -> np.ndarray:
+        reached = np.zeros(len(self.left), dtype=bool)
+        reached[np.concatenate(self._levels())] = True
+        return reached
+
+    def _depth(self) -> int:
+        return len(self._levels()) - 1
+
+    def _check_splits(self) -> None:
+        n_nodes = len(self.left)
+        if not 1 <= n_nodes < 2**31:
+            raise ValueError(f"A tree must have 1 to {2**31 - 1} nodes, but it has {n_nodes}.")
+        if not 1 <= self.n_features_in < 2**31:
+            raise ValueError(f"n_features_in must be at least 1, but it is {self.n_features_in}.")
+        is_split = (self.left != _LEAF) | (self.right != _LEAF)
+        children = np.concatenate([self.left[is_split], self.right[is_split]])
+        if children.size and (children.min() < 0 or children.max() >= n_nodes):
+            raise ValueError(
+                f"left and right must both be -1 (a leaf) or both lie in [0, {n_nodes})."
+            )
+        # With one parent a node at most, and none for the root, no walk can come back.
+        parents = np.bincount(children, minlength=n_nodes)
+        if parents[0] or parents.max() > 1:
+            raise ValueError(
+                f"left and right must form a tree: node {int(np.argmax(parents > (0 < np.arange(n_nodes))))} "
+                "is reached twice."
+            )
+        feature = self.feature[is_split]
+        if feature.size and (feature.min() < 0 or feature.max() >= self.n_features_in):
+            raise ValueError(f"feature must lie in [0, {self.n_features_in}) at every split.")
+        if np.isnan(self.threshold[is_split]).any():
+            raise ValueError("threshold must not be NaN at a split.")
+
+    def _compile(self) -> Any:
+        assert kernels is not None
+        return kernels.Tree(
+            self.feature,
+            self.threshold,
+            self.left,
+            self.right,
+            self.value,
+            self.missing_go_to_left,
+            self.n_features_in,
+            self.allow_nan,
+            isa(),
+        )
+
+
+def _tree_from_arrays(arrays: dict[str, Any], engine: str) -> Tree:
+    return Tree(**arrays, engine=engine)
+
+
+def _vector(values: Any, name: str, dtype: type, n_nodes: int | None = None) -> np.ndarray:
+    array = np.asarray(values)
+    wanted = "fiub" if dtype is np.float64 else "iub"
+    if array.dtype.kind not in wanted or array.ndim != 1:
+        raise ValueError(
+            f"{name} must be a vector of {np.dtype(dtype).name}, but its dtype is {array.dtype} "
+            f"and its shape {array.shape}."
+        )
+    if n_nodes is not None and len(array) != n_nodes:
+        raise ValueError(f"{name} must have {n_nodes} entries, one a node, but has {len(array)}.")
+    array = np.array(array, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+def _values(value: Any, n_nodes: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.ndim != 2:
+        raise ValueError(
+            f"value must be a numeric matrix (n_nodes, n_values), but its dtype is {array.dtype} "
+            f"and its shape {array.shape}."
+        )
+    if array.shape[0] != n_nodes or array.shape[1] < 1:
+        raise ValueError(f"value must have shape ({n_nodes}, n_values), but it is {array.shape}.")
+    array = np.array(array, dtype=np.float64, order="C")
+    array.setflags(write=False)
+    return array

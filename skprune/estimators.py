@@ -1,0 +1,333 @@
+"""SparseClassifier and SparseRegressor: a model of the engine with labels, scikit-learn shaped.
+
+They are what a pruner's `sparse_estimator_` is. They hold plain arrays only, so they pickle,
+and run without the library that trained the model.
+"""
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from skprune.engine import NonFiniteError
+
+
+class Model(Protocol):
+    """What a sparse estimator runs: a network or a tree of the engine."""
+
+    @property
+    def n_features_in(self) -> int: ...  # noqa: D102
+
+    def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray: ...  # noqa: D102
+    def transform(self, X: np.ndarray, n_jobs: int | None = None) -> Any: ...  # noqa: D102
+    def explain(self, n_rows: int | None = None) -> str: ...  # noqa: D102
+
+
+class _SparseEstimator(BaseEstimator):
+    """What both kinds share: input checks in microseconds, and the engine's calls."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        feature_names_in: np.ndarray | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.model = model
+        self.feature_names_in = feature_names_in
+        self.n_jobs = n_jobs
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._allow_nan
+        tags.requires_fit = False
+        return tags
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns that X must have."""
+        return self.model.n_features_in
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns of X; exists only if the pruner saw names in `fit`."""
+        if self.feature_names_in is None:
+            raise AttributeError("feature_names_in_: the model was fitted without feature names")
+        return self.feature_names_in
+
+    @property
+    def _allow_nan(self) -> bool:
+        return getattr(self.model, "allow_nan", False)
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Do nothing: the model is frozen, as in :class:`sklearn.frozen.FrozenEstimator`.
+
+        Parameters
+        ----------
+        X, y : object
+            Ignored.
+        **fit_params : dict
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator itself.
+        """
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Give the representation that the model learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        Xt : ndarray or csr_array of shape (n_samples, n_units)
+            Nets: the last hidden layer, float32. Trees: one-hot leaf membership, a float64
+            ``csr_array`` of shape (n_samples, n_leaves).
+        """
+        return self._run("transform", X)
+
+    def explain(self, n_rows: int | None = None) -> str:
+        """Tell what runs, layer by layer, and why.
+
+        Parameters
+        ----------
+        n_rows : int, default=None
+            The number of rows of the call to explain; None explains every range of them.
+
+        Returns
+        -------
+        plan : str
+            A table to print.
+        """
+        return self.model.explain(n_rows)
+
+    def _run(self, method: str, X: Any) -> Any:
+        run = getattr(self.model, method)
+        if self._needs_no_conversion(X):
+            try:
+                return run(X, self.n_jobs)
+            except NonFiniteError:
+                pass  # scikit-learn's own check, below, words the error
+        return run(self._validate(X), self.n_jobs)
+
+    def _needs_no_conversion(self, X: Any) -> bool:
+        # scikit-learn's validation costs over 100 microseconds, as much as many a prediction
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype.char in "fd"
+            and X.shape[1] == self.model.n_features_in
+            and X.shape[0] > 0
+            and self.feature_names_in is None
+        )
+
+    def _validate(self, X: Any) -> np.ndarray:
+        allow_nd = getattr(self.model, "allow_nd", False)
+        if not allow_nd and getattr(X, "ndim", 2) > 2:
+            X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
+        return validate_data(
+            self,
+            X,
+            reset=False,
+            dtype=getattr(self.model, "dtype", np.float32),
+            allow_nd=allow_nd,
+            ensure_all_finite="allow-nan" if self._allow_nan else True,
+        )
+
+
+class SparseClassifier(ClassifierMixin, _SparseEstimator):
+    """A pruned classifier on the sparse engine.
+
+    Made by a pruner, as its `sparse_estimator_`; needs neither the training data nor the
+    library that trained the model. It is frozen: `fit` does nothing.
+
+    Parameters
+    ----------
+    model : Network or Tree
+        The model of :mod:`skprune.engine`; its outputs are class probabilities, the classes
+        of one output after those of another.
+    classes : ndarray of shape (n_classes,), or list of such arrays for several outputs
+        The labels.
+    threshold : float, default=None
+        For two classes: predict the second where its probability exceeds this. None takes
+        the more probable class.
+    feature_names_in : ndarray of str, default=None
+        Names of the columns that X must have.
+    n_jobs : int, default=None
+        Threads for large batches; None means 1, -1 all processors.
+
+    Attributes
+    ----------
+    classes_ : ndarray or list of ndarray
+        The labels.
+    n_features_in_ : int
+        Number of columns that X must have.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> from skprune import CostComplexityPruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pruner = CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.5)
+    >>> model = pruner.fit(X, y).sparse_estimator_
+    >>> model
+    SparseClassifier(...)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        classes: Any,
+        threshold: float | None = None,
+        feature_names_in: np.ndarray | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(model, feature_names_in=feature_names_in, n_jobs=n_jobs)
+        self.classes = classes
+        self.threshold = threshold
+
+    @property
+    def classes_(self) -> Any:
+        """The labels, as `classes`."""
+        return self.classes
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), or a list of such for several outputs
+            Float32 from a net, float64 from a tree.
+        """
+        proba = self._run("predict", X)
+        if not isinstance(self.classes, list):
+            return proba
+        ends = np.cumsum([len(classes) for classes in self.classes])[:-1]
+        return np.split(proba, ends, axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The labels.
+        """
+        if hasattr(self.model, "decide"):
+            return self.classes.take(self._run("decide", X))
+        proba = self.predict_proba(X)
+        if isinstance(proba, list):
+            labels = [
+                c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)
+            ]
+            return np.stack(labels, axis=1)
+        if self.threshold is not None:
+            return self.classes.take((proba[:, 1] > self.threshold).astype(np.intp))
+        return self.classes.take(proba.argmax(axis=1))
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Predict logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes), or a list of such
+            The logarithm of `predict_proba`.
+        """
+        proba = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)
+
+
+class SparseRegressor(RegressorMixin, _SparseEstimator):
+    """A pruned regressor on the sparse engine.
+
+    Made by a pruner, as its `sparse_estimator_`; needs neither the training data nor the
+    library that trained the model. It is frozen: `fit` does nothing.
+
+    Parameters
+    ----------
+    model : Network or Tree
+        The model of :mod:`skprune.engine`; its outputs are the predictions.
+    flat : bool, default=True
+        Whether predictions of a single output have shape (n_samples,), not (n_samples, 1).
+    feature_names_in : ndarray of str, default=None
+        Names of the columns that X must have.
+    n_jobs : int, default=None
+        Threads for large batches; None means 1, -1 all processors.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns that X must have.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune import CostComplexityPruner
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> pruner = CostComplexityPruner(DecisionTreeRegressor(random_state=0), max_leaf_nodes=8)
+    >>> pruner.fit(X, y).sparse_estimator_.predict(X).shape
+    (442,)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        flat: bool = True,
+        feature_names_in: np.ndarray | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(model, feature_names_in=feature_names_in, n_jobs=n_jobs)
+        self.flat = flat
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Float32 from a net, float64 from a tree.
+        """
+        y = self._run("predict", X)
+        return y[:, 0] if self.flat and y.ndim == 2 and y.shape[1] == 1 else y

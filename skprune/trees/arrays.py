@@ -1,0 +1,510 @@
+"""A flat, checked copy of a decision tree: from scikit-learn, back to it, and to sparse matrices.
+
+Everything here is loops over arrays, never over call frames: trees reach depths of thousands.
+A subtree is told by one boolean mask, ``collapsed``: True where a node becomes a leaf. What the
+mask says below a collapsed node, or at a leaf of the full tree, makes no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+__all__ = [
+    "TreeArrays",
+    "node_depths",
+    "parents",
+    "prune_sklearn_tree",
+    "sparse_weights",
+    "topological_order",
+]
+
+NO_CHILD = -1
+# scikit-learn's mark for "undefined" in the feature and the threshold of a leaf.
+UNDEFINED = -2
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class TreeArrays:
+    """A binary decision tree as flat, read-only arrays; node 0 is the root.
+
+    A row goes left at a split when ``x[feature] <= threshold``, or when ``x[feature]`` is missing
+    and ``missing_go_to_left`` is true. The arrays are copied and checked here, once, so that
+    whoever holds a ``TreeArrays`` may walk it without further care.
+
+    Parameters
+    ----------
+    feature : array of shape (n_nodes,), integers
+        Feature tested at each split, in ``[0, n_features)``. Not read at leaves.
+    threshold : array of shape (n_nodes,), float64
+        Threshold of each split; infinite ones are legal (a split on missing values alone). Not read
+        at leaves.
+    left, right : arrays of shape (n_nodes,), integers
+        Children of each split; both -1 at a leaf.
+    value : array of shape (n_nodes, n_outputs, n_classes), float64
+        What each node predicts; ``n_classes`` is 1 for regression.
+    impurity : array of shape (n_nodes,), float64
+        Impurity of each node.
+    n_node_samples : array of shape (n_nodes,), integers
+        Training rows that reach each node.
+    weighted_n_node_samples : array of shape (n_nodes,), float64
+        Their total weight.
+    missing_go_to_left : array of shape (n_nodes,), bool
+        Where each split sends missing values.
+    n_features : int
+        Width of the data.
+
+    Raises
+    ------
+    ValueError
+        If shapes or types disagree, or if the arrays are not one binary tree with legal splits: a
+        child out of range, a node reached twice or never, a cycle, a bad feature, a NaN threshold.
+
+    Examples
+    --------
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune.trees.arrays import TreeArrays
+    >>> tree = TreeArrays.from_sklearn(DecisionTreeRegressor().fit([[0], [1]], [2.0, 5.0]).tree_)
+    >>> tree.n_splits, tree.threshold[0].item(), tree.left.tolist()
+    (1, 0.5, [1, -1, -1])
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    value: Floats
+    impurity: Floats
+    n_node_samples: Ints
+    weighted_n_node_samples: Floats
+    missing_go_to_left: Bools
+    n_features: int
+
+    def __post_init__(self) -> None:
+        for name in ("feature", "left", "right", "n_node_samples"):
+            self._store(name, _integers(name, getattr(self, name)))
+        for name in ("threshold", "value", "impurity", "weighted_n_node_samples"):
+            self._store(name, np.array(getattr(self, name), dtype=np.float64))
+        self._store("missing_go_to_left", np.array(self.missing_go_to_left, dtype=np.bool_))
+        self._check_shapes()
+        node_depths(parents(self.left, self.right))
+        self._check_splits()
+
+    @classmethod
+    def from_sklearn(cls, tree_: Any) -> TreeArrays:
+        """Copy the ``tree_`` attribute of a fitted scikit-learn tree.
+
+        Parameters
+        ----------
+        tree_ : sklearn.tree._tree.Tree
+            Or any object with the same attributes.
+
+        Returns
+        -------
+        TreeArrays
+        """
+        return cls(
+            feature=tree_.feature,
+            threshold=tree_.threshold,
+            left=tree_.children_left,
+            right=tree_.children_right,
+            value=tree_.value,
+            impurity=tree_.impurity,
+            n_node_samples=tree_.n_node_samples,
+            weighted_n_node_samples=tree_.weighted_n_node_samples,
+            missing_go_to_left=tree_.missing_go_to_left,
+            n_features=int(tree_.n_features),
+        )
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, splits and leaves together."""
+        return len(self.left)
+
+    @property
+    def is_split(self) -> Bools:
+        """Mask of the nodes that have children, of shape (n_nodes,)."""
+        return self.left != NO_CHILD
+
+    @property
+    def n_splits(self) -> int:
+        """Number of nodes that have children."""
+        return int(np.count_nonzero(self.is_split))
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of nodes that have no children."""
+        return self.n_nodes - self.n_splits
+
+    def _store(self, name: str, array: NDArray[Any]) -> None:
+        array.flags.writeable = False
+        object.__setattr__(self, name, array)
+
+    def _check_shapes(self) -> None:
+        if self.n_features < 1:
+            raise ValueError(f"n_features must be at least 1, got {self.n_features}.")
+        n_nodes = self.left.shape[0] if self.left.ndim else 0
+        if self.value.ndim != 3 or len(self.value) != n_nodes or 0 in self.value.shape[1:]:
+            raise ValueError(
+                f"value must have shape ({n_nodes}, n_outputs, n_classes), got {self.value.shape}."
+            )
+        for name in (field.name for field in fields(self)):
+            if name in ("n_features", "value"):
+                continue
+            shape = getattr(self, name).shape
+            if shape != (n_nodes,):
+                raise ValueError(f"{name} must have shape ({n_nodes},), got {shape}.")
+
+    def _check_splits(self) -> None:
+        split = self.is_split
+        bad = split & ((self.feature < 0) | (self.feature >= self.n_features))
+        if bad.any():
+            node = int(np.argmax(bad))
+            raise ValueError(
+                f"Node {node} tests feature {self.feature[node]}, "
+                f"but features are numbered 0 to {self.n_features - 1}."
+            )
+        bad = split & np.isnan(self.threshold)
+        if bad.any():
+            raise ValueError(f"The threshold of node {int(np.argmax(bad))} is NaN.")
+
+
+def parents(left: ArrayLike, right: ArrayLike) -> Ints:
+    """Return the parent of every node; -1 for the root, node 0.
+
+    Parameters
+    ----------
+    left, right : array-like of shape (n_nodes,), integers
+        Children of each node, both -1 at a leaf.
+
+    Returns
+    -------
+    ndarray of shape (n_nodes,), intp
+
+    Raises
+    ------
+    ValueError
+        If a child is out of range, a node has one child only, or some node but the root has not
+        exactly one parent.
+
+    Examples
+    --------
+    >>> from skprune.trees.arrays import parents
+    >>> parents([1, -1, 3, -1, -1], [2, -1, 4, -1, -1])
+    array([-1,  0,  0,  2,  2])
+    """
+    left, right = _integers("left", left), _integers("right", right)
+    _check_children(left, right)
+    splits = np.flatnonzero(left != NO_CHILD)
+    parent = np.full(len(left), -1, dtype=np.intp)
+    parent[left[splits]] = splits
+    parent[right[splits]] = splits
+    return parent
+
+
+def node_depths(parent: Ints) -> Ints:
+    """Return how many edges lie between each node and the root.
+
+    Every round doubles the stretch of ancestors that is summed up, so a chain of 100,000 nodes
+    takes 17 rounds.
+
+    Parameters
+    ----------
+    parent : ndarray of shape (n_nodes,), intp
+        As :func:`parents` returns it.
+
+    Returns
+    -------
+    ndarray of shape (n_nodes,), intp
+
+    Raises
+    ------
+    ValueError
+        If following parents from some node never arrives at node 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprune.trees.arrays import node_depths
+    >>> node_depths(np.array([-1, 0, 0, 2, 2]))
+    array([0, 1, 1, 2, 2])
+    """
+    ancestor = np.maximum(parent, 0)
+    depth = (parent >= 0).astype(np.intp)  # edges between each node and `ancestor`
+    for _ in range(len(parent).bit_length()):
+        if not ancestor.any():
+            return depth
+        depth += depth[ancestor]
+        ancestor = ancestor[ancestor]
+    if ancestor.any():
+        raise ValueError(
+            f"Node {int(np.flatnonzero(ancestor)[0])} is not reachable from the root: "
+            "it hangs on a cycle."
+        )
+    return depth
+
+
+def topological_order(left: ArrayLike, right: ArrayLike) -> Ints:
+    """Return the nodes depth first: every parent before its children, left before right.
+
+    Parameters
+    ----------
+    left, right : array-like of shape (n_nodes,), integers
+        Children of each node, both -1 at a leaf.
+
+    Returns
+    -------
+    ndarray of shape (n_nodes,), intp
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not one tree rooted at node 0.
+
+    Examples
+    --------
+    >>> from skprune.trees.arrays import topological_order
+    >>> topological_order([1, 3, -1, -1, -1], [2, 4, -1, -1, -1])
+    array([0, 1, 3, 4, 2])
+    """
+    left, right = _integers("left", left), _integers("right", right)
+    node_depths(parents(left, right))
+    return _depth_first(left, right)
+
+
+def prune_sklearn_tree(tree_: Any, collapsed: ArrayLike) -> Any:
+    """Return a pruned copy of a scikit-learn ``tree_``, as scikit-learn itself would build it.
+
+    Nodes stand in depth-first order, left before right, which is what scikit-learn's ``ccp_alpha``
+    gives also where the full tree was grown best-first. So a mask without a split in it reorders
+    such a tree and is not a plain copy; scikit-learn leaves the tree alone at ``ccp_alpha=0``.
+
+    The state of the tree is edited, and no private function of scikit-learn called, so that this
+    works over its versions.
+
+    Parameters
+    ----------
+    tree_ : sklearn.tree._tree.Tree
+        Left as it is.
+    collapsed : array-like of shape (n_nodes,), bool
+        Nodes that become leaves.
+
+    Returns
+    -------
+    sklearn.tree._tree.Tree
+        Of the same class as `tree_`.
+
+    Raises
+    ------
+    ValueError
+        If `collapsed` is not a boolean mask over the nodes, or `tree_` is malformed.
+
+    Examples
+    --------
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune.trees.arrays import prune_sklearn_tree
+    >>> full = DecisionTreeRegressor().fit([[0], [1], [5]], [2.0, 3.0, 9.0]).tree_
+    >>> full.children_left.tolist()
+    [1, 2, -1, -1, -1]
+    >>> pruned = prune_sklearn_tree(full, [False, True, False, False, False])
+    >>> pruned.children_left.tolist(), pruned.value.ravel().tolist()
+    ([1, -1, -1], [4.66..., 2.5, 9.0])
+    """
+    state = tree_.__getstate__()
+    left, right = state["nodes"]["left_child"], state["nodes"]["right_child"]
+    depth = node_depths(parents(left, right))
+    left, right = _subtree(left, right, collapsed)
+    order = _depth_first(left, right)
+
+    nodes = state["nodes"][order]
+    number = np.full(len(left) + 1, NO_CHILD, dtype=np.intp)  # the last entry answers for NO_CHILD
+    number[order] = np.arange(len(order))
+    nodes["left_child"] = number[left[order]]
+    nodes["right_child"] = number[right[order]]
+    leaf = nodes["left_child"] == NO_CHILD
+    nodes["feature"][leaf] = UNDEFINED
+    nodes["threshold"][leaf] = UNDEFINED
+    nodes["missing_go_to_left"][leaf] = 0
+
+    make, arguments = tree_.__reduce__()[:2]
+    pruned = make(*arguments)
+    pruned.__setstate__(
+        state
+        | {
+            "max_depth": int(depth[order].max()),
+            "node_count": len(order),
+            "nodes": nodes,
+            "values": state["values"][order],
+        }
+    )
+    return pruned
+
+
+def sparse_weights(tree: TreeArrays, collapsed: ArrayLike) -> dict[str, csr_array]:
+    """Write a pruned tree as the weights of a sparse net with two hidden layers.
+
+    Its splits are those of the full tree, in node order; the rows of removed ones are empty, so
+    that ``1 - A.nnz / A.shape[0]`` is the sparsity. Its leaves are those of the pruned tree, from
+    left to right, as :func:`prune_sklearn_tree` orders them. It reads a row ``x`` of data so::
+
+        z = A @ x
+        left = (z <= b) | (isnan(z) & m)    which splits send x to the left
+        leaf = C.T @ left == d              one-hot: the leaf that x reaches
+        prediction = leaf @ E
+
+    Parameters
+    ----------
+    tree : TreeArrays
+        The full tree.
+    collapsed : array-like of shape (n_nodes,), bool
+        Nodes that become leaves.
+
+    Returns
+    -------
+    dict of csr_array, float64
+        - ``A`` (n_splits, n_features): 1 at the feature of each kept split.
+        - ``b`` (n_splits, 1): their thresholds.
+        - ``m`` (n_splits, 1): 1 where missing values go left.
+        - ``C`` (n_splits, n_leaves): +1 where a leaf is to the left of a split, -1 to the right.
+        - ``d`` (n_leaves, 1): left turns on the way to each leaf.
+        - ``E`` (n_leaves, n_outputs * n_classes): the values of the leaves.
+
+    Raises
+    ------
+    ValueError
+        If `collapsed` is not a boolean mask over the nodes.
+
+    Notes
+    -----
+    This is the form of Hummingbird's GEMM strategy [1]_. ``C`` has one entry per leaf and ancestor,
+    which is n_leaves * depth: many, for a tree that is a chain.
+
+    References
+    ----------
+    .. [1] S. Nakandala et al., "A Tensor Compiler for Unified Machine Learning Prediction Serving",
+       OSDI 2020, section 4.1.
+
+    Examples
+    --------
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune.trees.arrays import TreeArrays, sparse_weights
+    >>> full = DecisionTreeRegressor().fit([[0], [1], [5]], [2.0, 3.0, 9.0]).tree_
+    >>> weights = sparse_weights(TreeArrays.from_sklearn(full), [False, True, False, False, False])
+    >>> weights["A"].toarray().tolist(), weights["b"].toarray().tolist()
+    ([[1.0], [0.0]], [[3.0], [0.0]])
+    >>> weights["C"].toarray().tolist(), weights["E"].toarray().tolist()
+    ([[1.0, -1.0], [0.0, 0.0]], [[2.5], [9.0]])
+    """
+    left, right = _subtree(tree.left, tree.right, collapsed)
+    order = _depth_first(left, right)
+    leaves = order[left[order] == NO_CHILD]
+    kept = np.zeros(tree.n_nodes, dtype=np.bool_)
+    kept[order] = left[order] != NO_CHILD
+
+    splits = np.flatnonzero(tree.is_split)
+    row = np.cumsum(tree.is_split) - 1  # of each split among `splits`
+    ancestors, leaf, side = _leaf_ancestors(tree.left, parents(tree.left, tree.right), leaves)
+    A = csr_array(
+        (np.ones(np.count_nonzero(kept)), (row[kept], tree.feature[kept])),
+        shape=(len(splits), tree.n_features),
+    )
+    C = csr_array((side, (row[ancestors], leaf)), shape=(len(splits), len(leaves)))
+    return {
+        "A": A,
+        "b": _column(np.where(kept, tree.threshold, 0.0)[splits]),
+        "m": _column((kept & tree.missing_go_to_left)[splits]),
+        "C": C,
+        "d": _column(np.bincount(leaf[side > 0], minlength=len(leaves))),
+        "E": csr_array(tree.value[leaves].reshape(len(leaves), -1)),
+    }
+
+
+def _integers(name: str, values: ArrayLike) -> Ints:
+    array = np.array(values)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integers, got dtype {array.dtype}.")
+    return array.astype(np.intp)
+
+
+def _check_children(left: Ints, right: Ints) -> None:
+    """Refuse children that no tree has; only a cycle apart from the root passes."""
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(
+            f"left and right must be one-dimensional and of one length, "
+            f"got shapes {left.shape} and {right.shape}."
+        )
+    n_nodes = len(left)
+    if n_nodes == 0:
+        raise ValueError("A tree has at least one node, got empty arrays.")
+    for side, children in (("left", left), ("right", right)):
+        bad = (children < NO_CHILD) | (children >= n_nodes)
+        if bad.any():
+            node = int(np.argmax(bad))
+            raise ValueError(
+                f"The {side} child of node {node} is {children[node]}, "
+                f"but nodes are numbered 0 to {n_nodes - 1} (-1: no child)."
+            )
+    bad = (left == NO_CHILD) != (right == NO_CHILD)
+    if bad.any():
+        raise ValueError(f"Node {int(np.argmax(bad))} has one child; a node has two or none.")
+
+    children = np.concatenate([left, right])
+    times_reached = np.bincount(children[children != NO_CHILD], minlength=n_nodes)
+    if times_reached[0]:
+        raise ValueError("Node 0, the root, is the child of another node: a cycle.")
+    if (times_reached > 1).any():
+        raise ValueError(f"Node {int(np.argmax(times_reached > 1))} is reached twice.")
+    if (times_reached[1:] == 0).any():
+        node = int(np.argmax(times_reached[1:] == 0)) + 1
+        raise ValueError(f"Node {node} is not reachable from the root: it is nobody's child.")
+
+
+def _subtree(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[Ints, Ints]:
+    """Return the children with those of collapsed nodes cut off."""
+    left, right, collapsed = np.asarray(left), np.asarray(right), np.asarray(collapsed)
+    if collapsed.dtype != np.bool_ or collapsed.shape != left.shape:
+        raise ValueError(
+            f"collapsed must be a boolean mask of shape {left.shape}, "
+            f"got dtype {collapsed.dtype} and shape {collapsed.shape}."
+        )
+    return np.where(collapsed, NO_CHILD, left), np.where(collapsed, NO_CHILD, right)
+
+
+def _depth_first(left: Ints, right: Ints) -> Ints:
+    """Return the nodes that the root reaches, in the order of :func:`topological_order`."""
+    # Item access on lists is several times faster than on arrays.
+    lefts, rights = left.tolist(), right.tolist()
+    order: list[int] = []
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        while node != NO_CHILD:
+            order.append(node)
+            waiting.append(rights[node])
+            node = lefts[node]
+    return np.array(order, dtype=np.intp)
+
+
+def _leaf_ancestors(left: Ints, parent: Ints, leaves: Ints) -> tuple[Ints, Ints, Floats]:
+    """Climb from all leaves at once; return triples (ancestor, position of the leaf, +1 or -1)."""
+    climbed: list[tuple[Ints, Ints, Floats]] = []
+    node, leaf = leaves, np.arange(len(leaves))
+    while len(node):
+        above = parent[node]
+        node, leaf, above = node[above >= 0], leaf[above >= 0], above[above >= 0]
+        climbed.append((above, leaf, np.where(left[above] == node, 1.0, -1.0)))
+        node = above
+    ancestors, positions, sides = zip(*climbed, strict=True)
+    return np.concatenate(ancestors), np.concatenate(positions), np.concatenate(sides)
+
+
+def _column(values: NDArray[Any]) -> csr_array:
+    return csr_array(values[:, np.newaxis].astype(np.float64))

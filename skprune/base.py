@@ -64,7 +64,8 @@ class Pruned:
     model : Model
         What predicts: the engine's form of it, or, where `unsupported` tells why there is
         none, the model itself behind the same interface.
-    sparse_weights : dict of str to csr_array
+    sparse_weights : callable
+        Makes the dict of names to csr_array; for a deep tree it is far larger than the tree.
     sparsity : float
         Measured on `sparse_weights`.
     n_features_out : int
@@ -78,7 +79,7 @@ class Pruned:
 
     estimator: Any
     model: Model
-    sparse_weights: dict[str, csr_array]
+    sparse_weights: Callable[[], dict[str, csr_array]]
     sparsity: float
     n_features_out: int
     history: list[dict[str, Any]]
@@ -90,7 +91,8 @@ class Pruned:
 def _estimator_has(name: str) -> Callable[["BasePruner"], bool]:
     def check(pruner: "BasePruner") -> bool:
         getattr(pruner.estimator, name)  # its AttributeError tells the user what is missing
-        return True
+        # skorch's regressors have a predict_proba, which is their predict
+        return "proba" not in name or is_classifier(pruner)
 
     return check
 
@@ -254,7 +256,7 @@ class BasePruner(
         self.estimator_ = pruned.estimator
         if names is not None and hasattr(self.estimator_, "n_features_in_"):
             self.estimator_.feature_names_in_ = names
-        self.sparse_weights_ = pruned.sparse_weights
+        self._sparse_weights = pruned.sparse_weights
         self.sparsity_ = pruned.sparsity
         self.pruning_history_ = pruned.history
 
@@ -279,14 +281,23 @@ class BasePruner(
             If the engine lacks a layer of the model; the message names it. Predictions then
             come from `estimator_`.
         """
-        if "_predictor" not in vars(self):
-            raise AttributeError(
-                f"this {type(self).__name__} is not fitted yet: call fit before asking for "
-                f"sparse_estimator_"
-            )
+        self._check_fitted_for("sparse_estimator_")
         if self._unsupported is not None:
             raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
         return self._predictor
+
+    @property
+    def sparse_weights_(self) -> dict[str, csr_array]:
+        """What is left of the model, as sparse arrays by name; made anew at each access."""
+        self._check_fitted_for("sparse_weights_")
+        return self._sparse_weights()
+
+    def _check_fitted_for(self, attribute: str) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(
+                f"this {type(self).__name__} is not fitted yet: call fit before asking for "
+                f"{attribute}"
+            )
 
     @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:

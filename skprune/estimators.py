@@ -327,7 +327,7 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Float32 from a net, float64 from a tree.
+            Float64.
         """
-        y = self._run("predict", X)
+        y = self._run("predict", X).astype(np.float64, copy=False)
         return y[:, 0] if self.flat and y.ndim == 2 and y.shape[1] == 1 else y

@@ -14,7 +14,7 @@ ROW_BATCH = 2
 # Above these densities reading every weight is faster than following indices: a lone row gains
 # little from each index it follows, a tile of 32 rows shares it.
 ROW_DENSE_ABOVE = 0.15
-TILE_DENSE_ABOVE = 0.5
+TILE_DENSE_ABOVE = 0.35
 
 # The kernels count in units of 32 rows and hold the count in 32 bits.
 MAX_WIDTH = 2**27 - 1

@@ -492,9 +492,9 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Float32, of the shape of the targets in `fit`.
+            Float64, of the shape of the targets in `fit`.
         """
-        y = self.predict_proba(X)
+        y = self.predict_proba(X).astype(np.float64)
         return y[:, 0] if self._y_is_flat_ and not is_dataset(X) else y
 
     def __sklearn_tags__(self) -> Tags:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -102,7 +103,7 @@ class NetPruner(BasePruner):
         return Pruned(
             estimator=net,
             model=model,
-            sparse_weights=sparse_weights(net, self.layers),
+            sparse_weights=partial(sparse_weights, net, self.layers),
             sparsity=measured_sparsity(net, self.layers),
             n_features_out=model.transform(X[:1]).shape[1],
             history=history,

@@ -320,7 +320,7 @@ def _meld(
     """Pour the smaller heap into the larger: no item moves more than log2(n) times in all."""
     if one is None:
         return other
-    small, large = sorted((one, other), key=len)
+    small, large = (one, other) if len(one) < len(other) else (other, one)
     for item in small:
         heappush(large, item)
     return large

@@ -60,7 +60,7 @@ def chain(n_splits):
     return left, right
 
 
-# -- checks -----------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 def test_copies_and_freezes():
@@ -126,7 +126,9 @@ def test_malformed_trees_are_refused(changes, message):
         make_tree(**changes)
 
 
-@pytest.mark.parametrize("bad", [(*np.empty((2, 0), dtype=int),), ([[1]], [[2]]), ([1, -1, -1], [2, -1])])
+@pytest.mark.parametrize(
+    "bad", [(*np.empty((2, 0), dtype=int),), ([[1]], [[2]]), ([1, -1, -1], [2, -1])]
+)
 def test_malformed_children_are_refused(bad):
     with pytest.raises(ValueError, match=r"at least one node|one length"):
         parents(*bad)
@@ -195,7 +197,7 @@ def test_helpers_on_a_chain_of_100_000():
     assert_array_equal(order[:-1:2], np.arange(n_splits))
 
 
-# -- to scikit-learn --------------------------------------------------------------------------------
+# -- to scikit-learn -------------------------------------------------------------------------------
 
 
 def assert_same_tree(actual, expected):
@@ -253,7 +255,7 @@ def test_bad_masks_are_refused(mask):
         sparse_weights(TreeArrays.from_sklearn(full), mask)
 
 
-# -- to sparse matrices -----------------------------------------------------------------------------
+# -- to sparse matrices ----------------------------------------------------------------------------
 
 
 def predict_from_sparse_weights(weights, X):

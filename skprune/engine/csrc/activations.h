@@ -50,6 +50,11 @@ SKPRUNE_INLINE Floats expm1(Floats x) {
     return tail * scale + (scale - 1.0f);
 }
 
+// NaN compares as false, so here and below it stays NaN.
+SKPRUNE_INLINE Floats relu(Floats x) { return x < 0.0f ? Floats{} : x; }
+
+SKPRUNE_INLINE Floats leaky_relu(Floats x, float alpha) { return x < 0.0f ? x * alpha : x; }
+
 SKPRUNE_INLINE Floats sigmoid(Floats x) { return 1.0f / (exp(-x) + 1.0f); }
 
 SKPRUNE_INLINE Floats tanh(Floats x) {
@@ -88,15 +93,14 @@ SKPRUNE_INLINE Floats gelu_tanh(Floats x) {
 }
 
 // One aligned array of whole vectors, in place. Softmax looks across outputs and is not here.
-inline void activate(float* x, std::int64_t n, Activation activation, float alpha) {
+// Never inlined: all that code inside the kernels' loops would cost them registers.
+[[gnu::noinline]] inline void activate(float* x, std::int64_t n, Activation activation, float alpha) {
     const auto each = [x, n](auto f) {
         for (std::int64_t i = 0; i < n; i += kLanes) store(x + i, f(load(x + i)));
     };
     switch (activation) {
-        // Written so that NaN stays NaN, as everywhere else.
-        case Activation::relu: return each([](Floats z) { return z < 0.0f ? Floats{} : z; });
-        case Activation::leaky_relu:
-            return each([alpha](Floats z) { return z < 0.0f ? z * alpha : z; });
+        case Activation::relu: return each([](Floats z) { return relu(z); });
+        case Activation::leaky_relu: return each([alpha](Floats z) { return leaky_relu(z, alpha); });
         case Activation::elu: return each([alpha](Floats z) { return elu(z, alpha); });
         case Activation::gelu: return each([](Floats z) { return gelu(z); });
         case Activation::gelu_tanh: return each([](Floats z) { return gelu_tanh(z); });

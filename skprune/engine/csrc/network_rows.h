@@ -1,7 +1,7 @@
-// Lone rows: a vector runs along the outputs, and inputs that are zero are skipped.
+// Lone rows. Inputs that are zero, as pixels and ReLU outputs often are, are skipped where that pays.
 //
-// Where half of the inputs are zero, as pixels and ReLU outputs are, that halves the work; going by
-// columns costs nothing where they are not.
+// A sparse layer has its non-zeros twice, and the row decides: by columns the zeros cost nothing, by
+// outputs a non-zero costs less. A dense layer always goes by columns, which costs it nothing.
 #pragma once
 
 #include "activations.h"
@@ -51,6 +51,49 @@ void add_columns(const LayerView& layer, const Index* outputs, const Active& act
             for (int k = 0; k < 4; ++k) *to[k] = sum[k];
         }
         for (; i < end; ++i) out[outputs[i]] += layer.column_weights[i] * x;
+    }
+}
+
+// As in a tile of one column: K outputs side by side, as far as the shortest goes.
+template <int K>
+SKPRUNE_INLINE void add_products(const Term** terms, std::int64_t* left, const float* in,
+                                 float* sums) {
+    const std::int64_t common = left[K - 1];
+    for (std::int64_t i = 0; i < common; ++i) {
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) sums[k] += terms[k][i].weight * in[terms[k][i].at / kTile];
+    }
+    if constexpr (K > 1) {
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            terms[k] += common;
+            left[k] -= common;
+        }
+        if (left[0] > 0) {
+            add_products<K / 2>(terms, left, in, sums);
+            add_products<K / 2>(terms + K / 2, left + K / 2, in, sums + K / 2);
+        }
+    }
+}
+
+template <int K>
+void add_outputs(const LayerView& layer, std::int64_t o, const float* in, float* out) {
+    for (; o + K <= layer.n_out; o += K) {
+        const Term* terms[K];
+        std::int64_t left[K];
+        float sums[K];
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            terms[k] = layer.terms + layer.term_starts[o + k];
+            left[k] = layer.term_starts[o + k + 1] - layer.term_starts[o + k];
+            sums[k] = out[layer.term_outputs[o + k]];
+        }
+        add_products<K>(terms, left, in, sums);
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) out[layer.term_outputs[o + k]] = sums[k];
+    }
+    if constexpr (K > 1) {
+        if (o < layer.n_out) add_outputs<K / 2>(layer, o, in, out);
     }
 }
 
@@ -110,6 +153,8 @@ inline void run_row_layer(const LayerView& layer, const float* in, Active& activ
     find_active(in, layer.n_in, active);
     if (layer.panels) {
         add_panels(layer, active, out);
+    } else if (2 * active.count > layer.n_in) {
+        add_outputs<8>(layer, 0, in, out);
     } else if (layer.column_outputs16) {
         add_columns(layer, layer.column_outputs16, active, out);
     } else {

@@ -16,21 +16,30 @@ constexpr int kChains = 8;
 
 constexpr int vectors_of(int W) { return W / kLanes; }
 
-SKPRUNE_INLINE Floats fused(Floats x, Activation activation, float alpha) {
-    if (activation == Activation::relu) return x < 0.0f ? Floats{} : x;
-    if (activation == Activation::leaky_relu) return x < 0.0f ? x * alpha : x;
-    return x;
-}
-
-// Stores the W values of one output, activated. The cheap activations ride on the store; the others
-// come by when the line is still in the nearest cache.
-template <int W>
-SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[vectors_of(W)], float* to) {
-    for (int i = 0; i < vectors_of(W); ++i) {
-        store(to + i * kLanes, fused(sums[i], layer.activation, layer.alpha));
-    }
-    if (layer.activation > Activation::leaky_relu) {
-        activate(to, W, layer.activation, layer.alpha);
+// Stores V vectors of each of K outputs, activated. The cheap activations ride on the store; the
+// others come by while the lines are still in the nearest cache. `to` names the place of output k.
+template <int K, int V, class Place>
+SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], int n_outputs,
+                           const Place& to) {
+    const Activation activation = layer.activation;
+    const float alpha = layer.alpha;
+    const auto store_all = [&](auto f) {
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            if (k >= n_outputs) break;
+            float* line = to(k);
+#pragma GCC unroll 8
+            for (int v = 0; v < V; ++v) store(line + v * kLanes, f(sums[k][v]));
+        }
+    };
+    if (activation == Activation::relu) {
+        store_all([](Floats x) { return relu(x); });
+    } else if (activation == Activation::leaky_relu) {
+        store_all([alpha](Floats x) { return leaky_relu(x, alpha); });
+    } else {
+        store_all([](Floats x) { return x; });
+        if (activation == Activation::identity || activation >= Activation::softmax) return;
+        for (int k = 0; k < n_outputs; ++k) activate(to(k), V * kLanes, activation, alpha);
     }
 }
 
@@ -81,10 +90,9 @@ void sparse_outputs(const LayerView& layer, std::int64_t o, const float* in, flo
             }
         }
         add_terms<W, K>(terms, left, in, sums);
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            finish<W>(layer, sums[k], out + static_cast<std::int64_t>(layer.term_outputs[o + k]) * W);
-        }
+        finish(layer, sums, K, [&](int k) {
+            return out + static_cast<std::int64_t>(layer.term_outputs[o + k]) * W;
+        });
     }
     if constexpr (K > 1) {
         if (o < layer.n_out) sparse_outputs<W, K / 2>(layer, o, in, out);
@@ -115,16 +123,10 @@ void dense_outputs(const LayerView& layer, const float* in, float* out) {
                     for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
                 }
             }
-            for (int k = 0; k < G * kQuad && o + k < layer.n_out; ++k) {
-                for (int v = 0; v < V; ++v) {
-                    store(out + (o + k) * W + c + v * kLanes,
-                          fused(sums[k][v], layer.activation, layer.alpha));
-                }
-            }
+            const std::int64_t here = layer.n_out - o;
+            const int n_outputs = here < G * kQuad ? static_cast<int>(here) : G * kQuad;
+            finish(layer, sums, n_outputs, [&](int k) { return out + (o + k) * W + c; });
         }
-    }
-    if (layer.activation > Activation::leaky_relu) {
-        activate(out, layer.n_out * W, layer.activation, layer.alpha);
     }
 }
 

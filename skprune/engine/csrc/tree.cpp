@@ -79,7 +79,10 @@ bool Tree::each_leaf(const MatrixView& X, int n_threads, const Answer& answer) c
 
 bool Tree::predict(const MatrixView& X, int n_threads, double* out) const {
     return each_leaf(X, n_threads, [this, out](std::int64_t row, std::uint32_t leaf) {
-        std::copy_n(values_.data() + leaf * n_values_, n_values_, out + row * n_values_);
+        const double* value = values_.data() + leaf * n_values_;
+        double* to = out + row * n_values_;
+        // A loop: a call of memcpy costs more than the few values that a leaf holds.
+        for (std::int64_t v = 0; v < n_values_; ++v) to[v] = value[v];
     });
 }
 

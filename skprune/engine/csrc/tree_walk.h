@@ -65,21 +65,29 @@ void walk_all(const Node* nodes, const char* rows, std::int64_t row_stride, std:
 // Neither infinite nor, without missing values, NaN. The walk reads few features, but scikit-learn
 // refuses what it would refuse, so all are looked at.
 template <bool kMissing>
-bool row_is_clean(const char* row, std::int64_t n) {
-    Line bad{};
-    std::int64_t j = 0;
-    for (; j + kBlock <= n; j += kBlock) {
-        Line x = *reinterpret_cast<const LooseLine*>(row + j * sizeof(float));
-        if constexpr (kMissing) x = x != x ? Line{} : x;
-        bad += x * 0.0f;
+bool rows_are_clean(const char* rows, std::int64_t row_stride, std::int64_t n_rows,
+                    std::int64_t n_columns) {
+    constexpr std::int64_t kSize = sizeof(float);
+    if (row_stride == n_columns * kSize) {  // no gaps: one long row
+        n_columns *= n_rows;
+        n_rows = 1;
     }
-    float tail = 0;
-    for (; j < n; ++j) {
-        float x = read<float>(row + j * sizeof(float));
-        if (kMissing && x != x) x = 0;
-        tail += x * 0.0f;
+    Line zeros{};
+    float zero = 0;
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+        const char* row = rows + r * row_stride;
+        std::int64_t j = 0;
+        for (; j + kBlock <= n_columns; j += kBlock) {
+            Line x = load_line<float>(row + j * kSize);
+            if constexpr (kMissing) x = x != x ? Line{} : x;
+            zeros += x * 0.0f;
+        }
+        for (; j < n_columns; ++j) {
+            const float x = read<float>(row + j * kSize);
+            if (!kMissing || x == x) zero += x * 0.0f;
+        }
     }
-    return all_finite(bad) && tail == 0;
+    return all_finite(zeros) && zero == 0;
 }
 
 // Rows of float32 side by side are read where they are; others are copied first.
@@ -93,9 +101,7 @@ bool find_leaves_of(const TreeView& tree, const MatrixView& X, std::int64_t firs
         rows = reinterpret_cast<const char*>(scratch);
         for (std::int64_t r = first; r < last; ++r) copy_row(X, r, scratch + (r - first) * X.n_columns);
     }
-    for (std::int64_t r = 0; r < last - first; ++r) {
-        if (!row_is_clean<kMissing>(rows + r * stride, X.n_columns)) return false;
-    }
+    if (!rows_are_clean<kMissing>(rows, stride, last - first, X.n_columns)) return false;
     walk_all<kMissing>(tree.nodes, rows, stride, last - first, leaf);
     return true;
 }

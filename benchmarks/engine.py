@@ -9,7 +9,9 @@ turn, where both saw the same machine, and quoted with its spread.
 import os
 
 # Before numpy and torch start their pools.
-os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+os.environ.update(
+    dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+)
 
 import argparse
 import json
@@ -17,6 +19,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +54,7 @@ def random_network(widths: tuple[int, ...], sparsity: float) -> Network:
     """Return a net of random weights under uniform random masks, ReLU between its layers."""
     rng = np.random.default_rng(1)
     layers = []
-    for i, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(widths)):
         weight = rng.normal(0, np.sqrt(2 / n_in / (1 - sparsity)), (n_out, n_in))
         weight[rng.random((n_out, n_in)) < sparsity] = 0
         bias = rng.normal(0, 0.1, n_out).astype(np.float32)

@@ -8,23 +8,25 @@ from typing import Any
 
 import numpy as np
 
+_NON_FINITE = "X contains NaN, infinity or a value too large for dtype('float32')."
+_INFINITE = "X contains infinity or a value too large for dtype('float32')."
+
 
 class NonFiniteError(ValueError):
     """``X`` holds NaN, infinity, or a number that float32 cannot hold.
 
     Examples
     --------
-    >>> raise NonFiniteError()
+    >>> as_finite_float32([[1.0, np.inf]], n_features=2)
     Traceback (most recent call last):
     skprune.engine.checks.NonFiniteError: X contains NaN, infinity or a value too large for
     dtype('float32').
     """
 
-    def __init__(
-        self,
-        message: str = "X contains NaN, infinity or a value too large for dtype('float32').",
-    ) -> None:
-        super().__init__(message)
+
+def non_finite(allow_nan: bool = False) -> NonFiniteError:
+    """Return the error for what a model that takes NaN, or does not, found in ``X``."""
+    return NonFiniteError(_INFINITE if allow_nan else _NON_FINITE)
 
 
 def as_matrix(X: Any, n_features: int) -> np.ndarray:
@@ -57,9 +59,7 @@ def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.nd
         array = as_matrix(X, n_features).astype(np.float32)
     bad = np.isinf(array) if allow_nan else ~np.isfinite(array)
     if bad.any():
-        raise NonFiniteError() if not allow_nan else NonFiniteError(
-            "X contains infinity or a value too large for dtype('float32')."
-        )
+        raise non_finite(allow_nan)
     return array
 
 
@@ -73,11 +73,13 @@ def n_threads(n_jobs: int | None) -> int:
     """
     if n_jobs is None:
         return 1
+    if n_jobs == 1:  # by far the most frequent, and calls of a microsecond come through here
+        return 1
     try:
         wanted = index(n_jobs)
     except TypeError:
         wanted = 0
     if wanted == 0:
         raise ValueError(f"n_jobs must be None or an integer other than 0, but it is {n_jobs!r}.")
-    # As in joblib: -1 is every core, -2 all but one.
-    return wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
+    # As in joblib: -1 is every core, -2 all but one. Nobody has more cores than the cap.
+    return min(wanted, 1024) if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-from types import ModuleType
 
 try:
-    from skprune.engine import _kernels
+    from skprune.engine import _kernels as kernels
 except ImportError:  # an odd platform, or a build without a C++ compiler
-    _kernels = None
-
-kernels: ModuleType | None = _kernels
+    kernels = None  # type: ignore[assignment]
 
 ENGINES = ("auto", "native", "scipy")
 
 
 def _choose_isa() -> str:
     """Return the best instruction set, or the lower one that ``SKPRUNE_ISA`` asks for."""
-    if kernels is None:
-        return "baseline"
-    usable: list[str] = kernels.available_isas()
+    usable: list[str] = kernels.available_isas() if kernels else ["baseline"]
     wanted = os.environ.get("SKPRUNE_ISA", "")
     if wanted and wanted not in usable:
         raise ValueError(

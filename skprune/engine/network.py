@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, csr_matrix
 
 from skprune.engine.activations import ACTIVATIONS, activate
 from skprune.engine.checks import as_finite_float32, as_matrix, n_threads
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import DENSE, MAX_WIDTH, ROW_BATCH, plan_layer, table
+from skprune.engine.planning import MAX_WIDTH, ROW_BATCH, plan_layer, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ class Network:
     def _run(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
         if self._native is None:
             return self._run_reference(X, n_jobs, depth)
-        threads = 1 if n_jobs == 1 else n_threads(n_jobs)
+        threads = n_threads(n_jobs)
         result = self._native.run(X, threads, depth)
         if result is None:  # X is no float matrix of the right width that C++ can read in place
             result = self._native.run(as_matrix(X, self.n_features_in), threads, depth)
@@ -203,37 +203,32 @@ class Network:
                 layer.bias,
                 ACTIVATIONS.index(layer.activation),
                 layer.alpha,
-                plan.row_kernel == DENSE,
-                plan.tile_kernel == DENSE,
+                plan.dense_rows,
+                plan.dense_tiles,
             )
         return native
 
     def _explain_rows(self, n_rows: int | None) -> list[list[str]]:
         if self.engine == "scipy":
-            batches = ["any batch"]
+            batches = {"any batch": 1}
         elif n_rows is None:
-            batches = [f"1-{ROW_BATCH} rows", f"{ROW_BATCH + 1}+ rows"]
+            batches = {f"1-{ROW_BATCH} rows": 1, f"{ROW_BATCH + 1}+ rows": ROW_BATCH + 1}
         else:
-            batches = [f"{n_rows} rows"]
-        head = ["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]
-        rows = [head]
+            batches = {f"{n_rows} rows": n_rows}
+        rows = [["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]]
         for i, layer in enumerate(self.layers):
-            plan = plan_layer(layer)
-            if self.engine == "scipy":
-                chosen = ["scipy CSR"]
-            elif n_rows is None:
-                chosen = [plan.row_kernel, plan.tile_kernel]
-            else:
-                chosen = [plan.row_kernel if n_rows <= ROW_BATCH else plan.tile_kernel]
             n_out, n_in = layer.weight.shape
+            plan = plan_layer(layer)
+            native = self.engine == "native"
+            kernels = [plan.kernel(n) if native else "scipy CSR" for n in batches.values()]
             alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
             rows.append(
                 [
-                    layer.name or str(i),
+                    layer.name or f"layer {i}",
                     f"{n_out} x {n_in}",
                     str(layer.weight.nnz),
                     f"{1 - layer.weight.nnz / (n_out * n_in):.1%}",
-                    *chosen,
+                    *kernels,
                     layer.activation + alpha,
                 ]
             )
@@ -287,7 +282,7 @@ def _checked_layer(layer: Layer, where: str) -> Layer:
 
 
 def _checked_weight(weight: Any, where: str) -> csr_array:
-    if not (issparse(weight) and weight.format == "csr" and weight.ndim == 2):
+    if not isinstance(weight, csr_array | csr_matrix) or weight.ndim != 2:
         raise ValueError(
             f"{where}.weight must be a 2-D scipy.sparse.csr_array, but it is a "
             f"{type(weight).__name__}."

@@ -118,7 +118,7 @@ class Tree:
         """
         if self._native is None:
             return self.value[self.apply(X, n_jobs)]
-        threads = 1 if n_jobs == 1 else n_threads(n_jobs)
+        threads = n_threads(n_jobs)
         result = self._native.predict(X, threads)
         if result is None:  # X is no float matrix of the right width that C++ can read in place
             result = self._native.predict(as_matrix(X, self.n_features_in), threads)
@@ -254,11 +254,10 @@ class Tree:
             )
         # With one parent a node at most, and none for the root, no walk can come back.
         parents = np.bincount(children, minlength=n_nodes)
-        if parents[0] or parents.max() > 1:
-            raise ValueError(
-                f"left and right must form a tree: node {int(np.argmax(parents > (0 < np.arange(n_nodes))))} "
-                "is reached twice."
-            )
+        parents[0] += 1  # the walk starts there
+        if parents.max() > 1:
+            node = int(np.argmax(parents > 1))
+            raise ValueError(f"left and right must form a tree, but node {node} is reached twice.")
         feature = self.feature[is_split]
         if feature.size and (feature.min() < 0 or feature.max() >= self.n_features_in):
             raise ValueError(f"feature must lie in [0, {self.n_features_in}) at every split.")

@@ -98,7 +98,7 @@ class Labels:
         if len(self._classes) < 2:
             raise ValueError(
                 f"y must hold at least 2 classes, but it holds one class only: "
-                f"{self._classes[0]!r}."
+                f"{self._classes.tolist()}."
             )
         self.encoded = y if self._own else np.searchsorted(self._classes, y)
 

@@ -9,6 +9,7 @@ from skorch import NeuralNet
 
 from skprune.engine import Network
 from skprune.nets.lowering import UnsupportedLayerError, lower
+from skprune.nets.seeding import seeded
 from skprune.nets.training import prunable_layers
 
 
@@ -37,7 +38,7 @@ def engine_or_torch(
         return lower(net, X, engine), None
     except UnsupportedLayerError as error:
         reason = str(error)
-    warnings.warn(f"predict runs the pruned net in torch, dense: {reason}.", stacklevel=5)
+    warnings.warn(f"predict runs the pruned net in torch, dense: {reason}.", stacklevel=4)
     return TorchModel(net, X, reason), reason
 
 
@@ -64,11 +65,13 @@ class TorchModel:
 
     def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Predict what the net predicts: probabilities of a classifier, else targets."""
-        return self.net.predict_proba(X) if is_classifier(self.net) else self.net.predict(X)
+        with seeded(0, self.net.device):  # torch's DataLoader draws from the global generator
+            return self.net.predict_proba(X) if is_classifier(self.net) else self.net.predict(X)
 
     def decide(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Predict numbers of classes, by the net's own rule."""
-        predicted = self.net.predict(X)
+        with seeded(0, self.net.device):
+            predicted = self.net.predict(X)
         if getattr(self.net, "encodes_labels", False):
             return np.searchsorted(self.net.classes_, predicted)
         return np.asarray(predicted).astype(np.intp)
@@ -79,8 +82,9 @@ class TorchModel:
         caught: list[torch.Tensor] = []
         hook = last.register_forward_pre_hook(lambda _, args: caught.append(args[0].cpu()))
         try:
-            for _ in self.net.forward_iter(X):
-                pass
+            with seeded(0, self.net.device):
+                for _ in self.net.forward_iter(X):
+                    pass
         finally:
             hook.remove()
         return torch.cat(caught).flatten(start_dim=1).numpy()

@@ -142,6 +142,10 @@ class _SizedByData(NeuralNet):
             **kwargs,
         )
 
+    def _get_param_names(self) -> list[str]:
+        # skorch lists its private bookkeeping too, which no caller can set
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
     def initialize_module(self) -> Self:
         """Build the module for the sizes of the data; `module__...` parameters win."""
         if not hasattr(self, "n_features_in_"):
@@ -263,8 +267,10 @@ class _SizedByData(NeuralNet):
         finally:
             self.criterion_ = mean_loss
         losses = losses.reshape(len(weight), -1).mean(dim=1)
+        class_weight = getattr(mean_loss, "weight", None)
+        shares = weight if class_weight is None else weight * class_weight[y_true]
         # rows of weight zero alone have no mean; they must teach nothing, not NaN
-        return (losses * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+        return (losses * weight).sum() / shares.sum().clamp_min(torch.finfo(weight.dtype).tiny)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict what the module says of each row: probabilities, or targets.
@@ -373,7 +379,7 @@ class MLPNetClassifier(_SizedByData, NeuralNetClassifier):
         if self._n_outputs_ < 2:
             raise ValueError(
                 f"y must hold at least 2 classes, but it holds one class only: "
-                f"{self.classes_inferred_[0]!r}."
+                f"{self.classes_inferred_.tolist()}."
             )
         encoder = LabelEncoder()
         encoder.classes_ = self.classes_inferred_

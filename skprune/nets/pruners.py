@@ -99,16 +99,19 @@ class NetPruner(BasePruner):
             history = train_and_prune(
                 net, recipe, epochs, X, y, verbose=self.verbose, **fit_params
             )
-        model, unsupported = engine_or_torch(net, X, self.engine)
+        with seeded(0, net.device):  # a net that predicts draws from torch's global generator
+            model, unsupported = engine_or_torch(net, X, self.engine)
+            output = _output_form(net, X, labels is not None)
+            n_features_out = model.transform(X[:1].reshape(1, -1) if unsupported is None else X[:1])
         return Pruned(
             estimator=net,
             model=model,
             sparse_weights=partial(sparse_weights, net, self.layers),
             sparsity=measured_sparsity(net, self.layers),
-            n_features_out=model.transform(X[:1]).shape[1],
+            n_features_out=n_features_out.shape[1],
             history=history,
             classes=None if labels is None else labels.classes,
-            output=_output_form(net, X, labels is not None),
+            output=output,
             unsupported=unsupported,
         )
 

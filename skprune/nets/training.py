@@ -81,12 +81,14 @@ def train_and_prune(
         One entry an epoch: its number, the sparsity at its end and its losses.
     """
     pruning = PruningCallback(recipe, epochs, verbose)
-    if epochs == 0:
+    if epochs == 0 and net.initialized_:
         pruning.reach_target(net)
-        return pruning.history_
-    with _last_callback(net, pruning), _max_epochs(net, epochs):
-        train = net.partial_fit if net.initialized_ else net.fit
-        train(X, y, **fit_params)
+    else:
+        with _last_callback(net, pruning), _max_epochs(net, epochs):
+            train = net.partial_fit if net.initialized_ else net.fit
+            train(X, y, **fit_params)
+    for name, layer in prunable_layers(net).items():
+        _finite_weight(name, layer)
     return pruning.history_
 
 
@@ -331,8 +333,8 @@ def measured_sparsity(net: NeuralNet, layers: Sequence[str] | None = None) -> fl
         In [0, 1].
     """
     weights = [layer.weight for layer in prunable_layers(net, layers).values()]
-    kept = sum(int(torch.count_nonzero(w)) for w in weights)
-    return 1 - kept / sum(w.numel() for w in weights)
+    zeros = sum(w.numel() - int(torch.count_nonzero(w)) for w in weights)
+    return zeros / sum(w.numel() for w in weights)
 
 
 def _rows(layer: nn.Module) -> torch.Tensor:
@@ -343,8 +345,8 @@ def _finite_weight(name: str, layer: nn.Module) -> np.ndarray:
     weight = layer.weight.detach().cpu().numpy()
     if not np.isfinite(weight).all():
         raise ValueError(
-            f"the weights of layer {name!r} hold NaN or infinity: training diverged before "
-            f"pruning; lower the estimator's lr, or scale X and y."
+            f"the weights of layer {name!r} hold NaN or infinity: training diverged; lower the "
+            f"estimator's lr, or scale X and y."
         )
     return weight
 

@@ -244,12 +244,8 @@ def node_depths(parent: Ints) -> Ints:
             return depth
         depth += depth[ancestor]
         ancestor = ancestor[ancestor]
-    if ancestor.any():
-        raise ValueError(
-            f"Node {int(np.flatnonzero(ancestor)[0])} is not reachable from the root: "
-            "it hangs on a cycle."
-        )
-    return depth
+    lost = int(np.argmax(ancestor != 0))
+    raise ValueError(f"Node {lost} is not reachable from the root: it hangs on a cycle.")
 
 
 def topological_order(left: ArrayLike, right: ArrayLike) -> Ints:

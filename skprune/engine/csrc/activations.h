@@ -94,13 +94,15 @@ SKPRUNE_INLINE Floats gelu_tanh(Floats x) {
 
 // One aligned array of whole vectors, in place. Softmax looks across outputs and is not here.
 // Never inlined: all that code inside the kernels' loops would cost them registers.
-[[gnu::noinline]] inline void activate(float* x, std::int64_t n, Activation activation, float alpha) {
+[[gnu::noinline]] inline void activate(float* x, std::int64_t n, Activation activation,
+                                       float alpha) {
     const auto each = [x, n](auto f) {
         for (std::int64_t i = 0; i < n; i += kLanes) store(x + i, f(load(x + i)));
     };
     switch (activation) {
         case Activation::relu: return each([](Floats z) { return relu(z); });
-        case Activation::leaky_relu: return each([alpha](Floats z) { return leaky_relu(z, alpha); });
+        case Activation::leaky_relu:
+            return each([alpha](Floats z) { return leaky_relu(z, alpha); });
         case Activation::elu: return each([alpha](Floats z) { return elu(z, alpha); });
         case Activation::gelu: return each([](Floats z) { return gelu(z); });
         case Activation::gelu_tanh: return each([](Floats z) { return gelu_tanh(z); });

@@ -88,7 +88,7 @@ struct Numpy {
 // Makes an array, lets `fill` write it without the GIL, and raises NonFiniteError if that says no.
 template <class Fill>
 nb::object filled(const nb::object& empty, const nb::object& shape, const nb::object& dtype,
-                  const char* complaint, const Fill& fill) {
+                  bool allow_nan, const Fill& fill) {
     nb::object array = empty(shape, dtype);
     const BufferLock out(array, PyBUF_WRITABLE);
     if (!out.held()) throw std::bad_alloc();
@@ -98,9 +98,9 @@ nb::object filled(const nb::object& empty, const nb::object& shape, const nb::ob
         finite = fill(out->buf);
     }
     if (finite) return array;
-    const nb::object error = nb::module_::import_("skprune.engine.checks").attr("NonFiniteError");
-    const nb::object instance = complaint ? error(complaint) : error();
-    PyErr_SetObject(error.ptr(), instance.ptr());
+    const nb::module_ checks = nb::module_::import_("skprune.engine.checks");
+    const nb::object error = checks.attr("non_finite")(allow_nan);
+    PyErr_SetObject(error.type().ptr(), error.ptr());
     throw nb::python_error();
 }
 
@@ -125,7 +125,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, network_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
-        return filled(numpy_.empty, shape, numpy_.float32, nullptr, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.float32, false, [&](void* out) {
             return network_.run(view, n_threads, depth, static_cast<float*>(out));
         });
     }
@@ -140,8 +140,7 @@ public:
     BoundTree(const Numpy& numpy, const skprune::TreeArrays& arrays, std::int64_t n_features,
               bool allow_nan, const std::string& isa)
         : numpy_(numpy),
-          complaint_(allow_nan ? "X contains infinity or a value too large for dtype('float32')."
-                               : nullptr),
+          allow_nan_(allow_nan),
           tree_(arrays, n_features, allow_nan, kernels_named(isa)) {}
 
     nb::object predict(nb::handle X, int n_threads) const {
@@ -149,7 +148,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
-        return filled(numpy_.empty, shape, numpy_.float64, complaint_, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, [&](void* out) {
             return tree_.predict(view, n_threads, static_cast<double*>(out));
         });
     }
@@ -158,14 +157,15 @@ public:
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
         MatrixView view;
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
-        return filled(numpy_.empty, nb::int_(view.n_rows), numpy_.int64, complaint_, [&](void* out) {
+        const nb::int_ shape(view.n_rows);
+        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, [&](void* out) {
             return tree_.apply(view, n_threads, static_cast<std::int64_t*>(out));
         });
     }
 
 private:
     const Numpy& numpy_;
-    const char* complaint_;
+    bool allow_nan_;
     Tree tree_;
 };
 

@@ -29,9 +29,8 @@ std::size_t tile_scratch(const NetworkView& network) {
 }
 
 std::size_t row_scratch(const NetworkView& network) {
-    // Two layers of values, and the inputs that are not zero: their numbers and their values. The
-    // list is written one beyond its end.
-    return static_cast<std::size_t>(network.max_width) * 4 + kPad;
+    // Two layers of values, and the inputs that are not zero: their numbers and their values.
+    return static_cast<std::size_t>(network.max_width) * 4;
 }
 
 Network::Network(std::int64_t n_features, std::int64_t row_batch, const Kernels& kernels)

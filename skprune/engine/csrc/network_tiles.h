@@ -133,7 +133,8 @@ void dense_outputs(const LayerView& layer, const float* in, float* out) {
 template <int W>
 void run_layer(const LayerView& layer, const float* in, float* out) {
     if (layer.terms) {
-        sparse_outputs<W, (kChains > vectors_of(W) ? kChains / vectors_of(W) : 1)>(layer, 0, in, out);
+        constexpr int kTogether = kChains > vectors_of(W) ? kChains / vectors_of(W) : 1;
+        sparse_outputs<W, kTogether>(layer, 0, in, out);
     } else if constexpr (vectors_of(W) == 1) {
         dense_outputs<W, 1, 2>(layer, in, out);
     } else {

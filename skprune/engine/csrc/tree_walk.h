@@ -99,7 +99,9 @@ bool find_leaves_of(const TreeView& tree, const MatrixView& X, std::int64_t firs
     if (X.is_double || X.column_stride != sizeof(float)) {
         stride = X.n_columns * static_cast<std::int64_t>(sizeof(float));
         rows = reinterpret_cast<const char*>(scratch);
-        for (std::int64_t r = first; r < last; ++r) copy_row(X, r, scratch + (r - first) * X.n_columns);
+        for (std::int64_t r = first; r < last; ++r) {
+            copy_row(X, r, scratch + (r - first) * X.n_columns);
+        }
     }
     if (!rows_are_clean<kMissing>(rows, stride, last - first, X.n_columns)) return false;
     walk_all<kMissing>(tree.nodes, rows, stride, last - first, leaf);

@@ -44,8 +44,8 @@ struct Term {
     std::uint32_t at;  // column * kTile: where its input starts in a tile, in floats
 };
 
-// A layer holds two of four forms, one for tiles and one for lone rows; the others are null. A layer
-// that is sparse for lone rows is sparse for tiles, too: they use both forms.
+// A layer holds two of four forms, one for tiles and one for lone rows; the others are null. Where
+// lone rows are sparse tiles must be, too: a lone row may use either form.
 struct LayerView {
     std::int64_t n_in;
     std::int64_t n_out;

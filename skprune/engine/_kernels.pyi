@@ -1,0 +1,41 @@
+"""The compiled kernels (csrc/binding.cpp): unchecked, as their callers have checked already."""
+
+from typing import Any
+
+import numpy as np
+
+def available_isas() -> list[str]: ...
+
+class Network:
+    def __init__(self, n_features: int, row_batch: int, isa: str, /) -> None: ...
+    def add_layer(
+        self,
+        n_out: int,
+        starts: np.ndarray,
+        columns: np.ndarray,
+        weights: np.ndarray,
+        bias: np.ndarray,
+        activation: int,
+        alpha: float,
+        dense_rows: bool,
+        dense_tiles: bool,
+        /,
+    ) -> None: ...
+    def run(self, X: Any, n_threads: int, depth: int, /) -> np.ndarray | None: ...
+
+class Tree:
+    def __init__(
+        self,
+        feature: np.ndarray,
+        threshold: np.ndarray,
+        left: np.ndarray,
+        right: np.ndarray,
+        value: np.ndarray,
+        missing_left: np.ndarray,
+        n_features: int,
+        allow_nan: bool,
+        isa: str,
+        /,
+    ) -> None: ...
+    def predict(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+    def apply(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...

@@ -30,8 +30,7 @@ def __getattr__(name: str) -> Any:
         if error.name not in ("torch", "skorch"):
             raise
         raise ImportError(
-            f"skprune.{name} needs {error.name}, which is not installed: "
-            f"pip install skprune[nets]"
+            f"skprune.{name} needs {error.name}, which is not installed: pip install skprune[nets]"
         ) from error
     globals()[name] = value
     return value

@@ -144,9 +144,7 @@ class BasePruner(
     def _takes_many_outputs(self) -> bool:
         return get_tags(self).target_tags.multi_output
 
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any
-    ) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Train the wrapped estimator and prune it.
 
         Parameters
@@ -172,15 +170,14 @@ class BasePruner(
         ValueError, TypeError
             For parameters or data that are wrong; the pruner is then left as it was before.
         """
-        before = vars(self).copy()
+        before = self.__dict__.copy()
         try:
             self._validate_params()
             fit_params = self._route(fit_params)
             data = self._validate_training_data(X, y, sample_weight, fit_params)
             self._store(self._prune(data))
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before
             raise
         return self
 
@@ -234,9 +231,7 @@ class BasePruner(
                 f"sample_weight was given, but {type(inner).__name__}.fit has no parameter "
                 f"sample_weight; wrap an estimator that takes it, or leave it out."
             )
-        return _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
     def _check_same_width(self, X: np.ndarray) -> None:
         expected = getattr(self.estimator.estimator, "n_features_in_", X.shape[1])

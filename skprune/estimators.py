@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skprune.engine import NonFiniteError
@@ -246,9 +245,7 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             return self.classes.take(self._run("decide", X))
         proba = self.predict_proba(X)
         if isinstance(proba, list):
-            labels = [
-                c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)
-            ]
+            labels = [c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)]
             return np.stack(labels, axis=1)
         if self.threshold is not None:
             return self.classes.take((proba[:, 1] > self.threshold).astype(np.intp))

@@ -301,9 +301,7 @@ def _diagonal(affine: _Affine) -> Layer:
 def _before_affine(layer: Layer, affine: _Affine) -> Layer:
     weight = diags_array(affine.scale) @ layer.weight.astype(np.float64)
     bias = affine.scale * layer.bias + affine.shift
-    return replace(
-        layer, weight=csr_array(weight).astype(np.float32), bias=bias.astype(np.float32)
-    )
+    return replace(layer, weight=csr_array(weight).astype(np.float32), bias=bias.astype(np.float32))
 
 
 def _after_affine(layer: Layer, affine: _Affine) -> Layer:
@@ -326,7 +324,8 @@ def _predict_nonlinearity(net: NeuralNet, width: int) -> list[Layer]:
     if isinstance(criterion, nn.CrossEntropyLoss):
         return [replace(_identity(width), activation="softmax")]
     if isinstance(criterion, nn.BCEWithLogitsLoss | nn.BCELoss) and width == 1:
-        both = Layer(csr_array(np.float32([[-1], [1]])), np.float32([1, 0]))  # p -> 1 - p, p
+        to_both = csr_array(np.array([[-1], [1]], np.float32))
+        both = Layer(to_both, np.array([1, 0], np.float32))  # p -> 1 - p, p
         sigmoid = replace(_identity(1), activation="sigmoid")
         return [both] if isinstance(criterion, nn.BCELoss) else [sigmoid, both]
     return []

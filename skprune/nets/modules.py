@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -69,7 +70,7 @@ class MLPModule(nn.Module):
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         sizes = [n_inputs, *_checked_sizes(hidden_layer_sizes)]
-        for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             layers[f"hidden{i}"] = nn.Linear(n_in, n_out)
             if batch_norm:
                 layers[f"batch_norm{i}"] = nn.BatchNorm1d(n_out)
@@ -86,7 +87,7 @@ class MLPModule(nn.Module):
 
 def _checked_sizes(sizes: Any) -> list[int]:
     sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold positive integers, got {sizes!r}.")
     return [int(size) for size in sizes]
 
@@ -108,6 +109,7 @@ class _SizedByData(NeuralNet):
 
     # a pruner hands such nets labels as they are, and `sample_weight`
     encodes_labels: ClassVar[bool] = True
+    criterion_: Any
 
     def __init__(
         self,
@@ -228,9 +230,7 @@ class _SizedByData(NeuralNet):
     def _train(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, **fit_params: Any) -> Self:
         if sample_weight is None:
             return super().partial_fit(X, y, **fit_params)
-        weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float32, ensure_non_negative=True
-        )
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         # skorch's way of giving each row more than its features: a dict, which `infer` unpacks
         return super().partial_fit({"X": X, "sample_weight": weight}, y, **fit_params)
 

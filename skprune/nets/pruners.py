@@ -96,9 +96,7 @@ class NetPruner(BasePruner):
         if data.sample_weight is not None and epochs:
             fit_params = {**fit_params, "sample_weight": data.sample_weight}
         with seeded(seed, net.device):
-            history = train_and_prune(
-                net, recipe, epochs, X, y, verbose=self.verbose, **fit_params
-            )
+            history = train_and_prune(net, recipe, epochs, X, y, verbose=self.verbose, **fit_params)
         with seeded(0, net.device):  # a net that predicts draws from torch's global generator
             model, unsupported = engine_or_torch(net, X, self.engine)
             output = _output_form(net, X, labels is not None)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from skprune.masks import Schedule, keep_counts, top_masks
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _restart_monitors(net: NeuralNet) -> None:
 
 
 def _clear_optimizer_state(
-    net: NeuralNet, layers: dict[str, nn.Module], closed: dict[str, torch.Tensor]
+    net: NeuralNet, layers: dict[str, Prunable], closed: dict[str, torch.Tensor]
 ) -> None:
     """Forget momenta of pruned weights: they belong to values that are gone."""
     for optimizer_name in net._optimizers:
@@ -252,7 +252,7 @@ def _clear_optimizer_state(
                     value.masked_fill_(closed[name], 0)
 
 
-def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[str, nn.Module]:
+def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[str, Prunable]:
     """Name the layers of a net that are pruned.
 
     Parameters
@@ -264,7 +264,7 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
 
     Returns
     -------
-    layers : dict of str to Module
+    layers : dict of str to Linear or Conv
         In the order of the module; layers that share a weight stand once.
 
     Raises
@@ -272,10 +272,10 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
     ValueError
         If a name is none of a Linear or Conv layer, or if there is nothing to prune.
     """
-    found: dict[str, nn.Module] = {}
+    found: dict[str, Prunable] = {}
     seen: set[int] = set()
     for name, layer in _named_modules(net):
-        if isinstance(layer, PRUNABLE) and id(layer.weight) not in seen:
+        if isinstance(layer, Prunable) and id(layer.weight) not in seen:
             seen.add(id(layer.weight))
             found[name] = layer
     if not found:
@@ -337,11 +337,11 @@ def measured_sparsity(net: NeuralNet, layers: Sequence[str] | None = None) -> fl
     return zeros / sum(w.numel() for w in weights)
 
 
-def _rows(layer: nn.Module) -> torch.Tensor:
+def _rows(layer: Prunable) -> torch.Tensor:
     return layer.weight.detach().flatten(start_dim=1)
 
 
-def _finite_weight(name: str, layer: nn.Module) -> np.ndarray:
+def _finite_weight(name: str, layer: Prunable) -> np.ndarray:
     weight = layer.weight.detach().cpu().numpy()
     if not np.isfinite(weight).all():
         raise ValueError(

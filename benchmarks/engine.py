@@ -1,7 +1,8 @@
 """Sparse predict beside torch, onnxruntime, scipy and scikit-learn: microseconds and ratios.
 
 All contenders run in this process, one thread each, in turn, many times; a ratio is taken within a
-turn, where both saw the same machine, and quoted with its spread.
+turn, where both saw the same machine, and quoted with its spread. What is measured is processor
+time: on an idle machine that is the time on the wall, on a shared one it leaves the others out.
 
     python benchmarks/engine.py [--net lenet|wide] [--quick] [--json results.json]
 """
@@ -16,11 +17,12 @@ os.environ.update(
 import argparse
 import json
 import platform
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
+from time import process_time as clock
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -148,19 +150,19 @@ def time_in_turn(calls: dict[str, Call], seconds: float) -> dict[str, np.ndarray
     repeats = {}
     for name, call in calls.items():
         call()
-        start = time.perf_counter()
+        start = clock()
         call()
         # Enough calls a turn to drown the clock, few enough to switch often.
-        repeats[name] = max(1, round(3e-4 / (time.perf_counter() - start)))
+        repeats[name] = max(1, round(3e-4 / max(clock() - start, 1e-6)))
     times: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[name]) < 7:
+    end = perf_counter() + seconds
+    while perf_counter() < end or len(times[name]) < 7:
         for name, call in calls.items():
             n = repeats[name]
-            start = time.perf_counter()
+            start = clock()
             for _ in range(n):
                 call()
-            times[name].append((time.perf_counter() - start) / n * 1e6)
+            times[name].append((clock() - start) / n * 1e6)
     return {name: np.array(t) for name, t in times.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -220,7 +221,7 @@ class Network:
             n_out, n_in = layer.weight.shape
             plan = plan_layer(layer)
             native = self.engine == "native"
-            kernels = [plan.kernel(n) if native else "scipy CSR" for n in batches.values()]
+            chosen = [plan.kernel(n) if native else "scipy CSR" for n in batches.values()]
             alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
             rows.append(
                 [
@@ -228,7 +229,7 @@ class Network:
                     f"{n_out} x {n_in}",
                     str(layer.weight.nnz),
                     f"{1 - layer.weight.nnz / (n_out * n_in):.1%}",
-                    *kernels,
+                    *chosen,
                     layer.activation + alpha,
                 ]
             )
@@ -266,7 +267,7 @@ def _checked_layer(layer: Layer, where: str) -> Layer:
         raise ValueError(
             f"{where}.activation must be one of {ACTIVATIONS}, but it is {layer.activation!r}."
         )
-    if not np.isfinite(layer.alpha):
+    if not isinstance(layer.alpha, Real) or not np.isfinite(float(layer.alpha)):
         raise ValueError(f"{where}.alpha must be finite, but it is {layer.alpha!r}.")
     weight = _checked_weight(layer.weight, where)
     bias = _as_float32(layer.bias, f"{where}.bias")
@@ -295,6 +296,8 @@ def _checked_weight(weight: Any, where: str) -> csr_array:
         )
     # scipy's own constructor trusts these arrays, and its compiled loops crash on bad ones.
     indptr, indices = weight.indptr, weight.indices
+    if {indptr.dtype.kind, indices.dtype.kind} != {"i"} or indices.ndim != 1:
+        raise ValueError(f"{where}.weight.indptr and .indices must be vectors of signed integers.")
     if indptr.shape != (n_out + 1,) or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise ValueError(
             f"{where}.weight.indptr must hold {n_out + 1} entries that start at 0 and never fall."
@@ -309,6 +312,7 @@ def _checked_weight(weight: Any, where: str) -> csr_array:
     clean = csr_array((data.copy(), indices.copy(), indptr.copy()), shape=(n_out, n_in))
     clean.sum_duplicates()
     clean.eliminate_zeros()
+    _as_float32(clean.data, f"{where}.weight, its duplicates summed,")
     return clean
 
 

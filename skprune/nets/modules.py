@@ -121,9 +121,9 @@ class _SizedByData(NeuralNet):
         random_state: Any = None,
         module: Any = MLPModule,
         optimizer: Any = torch.optim.Adam,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         max_epochs: int = 20,
-        batch_size: int = 128,
+        batch_size: int = 64,
         train_split: Any = None,
         verbose: int = 0,
         **kwargs: Any,
@@ -323,11 +323,11 @@ class MLPNetClassifier(_SizedByData, NeuralNetClassifier):
         The loss of the module's logits.
     optimizer : type, default=torch.optim.Adam
         The optimizer.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Its learning rate.
     max_epochs : int, default=20
         Passes over the data.
-    batch_size : int, default=128
+    batch_size : int, default=64
         Rows a step; -1 takes all.
     train_split : None or callable, default=None
         None trains on all rows; ``skorch.dataset.ValidSplit(5)`` holds a fifth out.
@@ -350,7 +350,7 @@ class MLPNetClassifier(_SizedByData, NeuralNetClassifier):
     >>> from sklearn.datasets import load_iris
     >>> from skprune import MLPNetClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = MLPNetClassifier((16,), lr=0.01, max_epochs=30, random_state=0).fit(X, y)
+    >>> net = MLPNetClassifier((16,), lr=0.02, batch_size=16, random_state=0).fit(X, y)
     >>> net.score(X, y) > 0.9
     True
     """
@@ -436,11 +436,11 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         The loss of the module's outputs.
     optimizer : type, default=torch.optim.Adam
         The optimizer.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Its learning rate.
     max_epochs : int, default=20
         Passes over the data.
-    batch_size : int, default=128
+    batch_size : int, default=64
         Rows a step; -1 takes all.
     train_split : None or callable, default=None
         None trains on all rows; ``skorch.dataset.ValidSplit(5)`` holds a fifth out.

@@ -232,7 +232,7 @@ class MagnitudePruner(NetPruner):
     >>> from sklearn.datasets import load_iris
     >>> from skprune import MagnitudePruner, MLPNetClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = MLPNetClassifier((32,), lr=0.01, max_epochs=30)
+    >>> net = MLPNetClassifier((32,), lr=0.02, batch_size=16)
     >>> pruner = MagnitudePruner(net, sparsity=0.75, random_state=0).fit(X, y)
     >>> pruner.score(X, y) > 0.9
     True

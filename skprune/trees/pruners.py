@@ -91,7 +91,7 @@ class CostComplexityPruner(BasePruner):
     >>> from skprune import CostComplexityPruner
     >>> X, y = load_iris(return_X_y=True)
     >>> pruner = CostComplexityPruner(DecisionTreeClassifier(random_state=0), max_leaf_nodes=4)
-    >>> pruner.fit(X, y).estimator_.get_n_leaves()
+    >>> int(pruner.fit(X, y).estimator_.get_n_leaves())
     4
     >>> round(pruner.sparsity_, 3), round(pruner.score(X, y), 3)
     (0.625, 0.973)

@@ -130,9 +130,10 @@ void softmax_tile(float* x, std::int64_t n, bool logarithm) {
             if (!logarithm) store(x + i * W + c, e);
         }
         if (logarithm) {
-            for (int k = 0; k < kLanes; ++k) top[k] += std::log(sum[k]);
+            // Not top + log(sum) in one: beside large logits the logarithm would vanish.
+            for (int k = 0; k < kLanes; ++k) sum[k] = std::log(sum[k]);
             for (std::int64_t i = 0; i < n; ++i) {
-                store(x + i * W + c, load(x + i * W + c) - top);
+                store(x + i * W + c, (load(x + i * W + c) - top) - sum);
             }
         } else {
             const Floats scale = 1.0f / sum;
@@ -153,9 +154,13 @@ inline void softmax_row(float* x, std::int64_t n, bool logarithm) {
         for (int k = 0; k < kLanes && i + k < n; ++k) sum += e[k];
         if (!logarithm) store(x + i, e);
     }
-    const float shift = logarithm ? top + std::log(sum) : 0.0f;
-    const float scale = logarithm ? 1.0f : 1.0f / sum;
-    for (std::int64_t i = 0; i < n; ++i) x[i] = (x[i] - shift) * scale;
+    if (logarithm) {
+        const float log_sum = std::log(sum);
+        for (std::int64_t i = 0; i < n; ++i) x[i] = (x[i] - top) - log_sum;
+    } else {
+        const float scale = 1.0f / sum;
+        for (std::int64_t i = 0; i < n; ++i) x[i] *= scale;
+    }
 }
 
 }  // namespace skprune::SKPRUNE_ISA

@@ -61,6 +61,7 @@ private:
 bool view_matrix(const BufferLock& buffer, std::int64_t n_columns, MatrixView& X) {
     if (!buffer.held() || buffer->ndim != 2 || buffer->shape[1] != n_columns) return false;
     const char* format = buffer->format;
+    if (format != nullptr && format[0] == '=') ++format;  // unaligned, and nothing else
     if (format == nullptr || (format[0] != 'f' && format[0] != 'd') || format[1] != 0) return false;
     X.data = static_cast<const char*>(buffer->buf);
     X.n_rows = buffer->shape[0];
@@ -172,6 +173,8 @@ private:
 }  // namespace
 
 NB_MODULE(_kernels, m) {
+    // Estimators that live until the interpreter ends are no leak worth a page of warnings.
+    nb::set_leak_warnings(false);
     static const Numpy& numpy = *new Numpy();
 
     m.def("available_isas", [] {

@@ -7,6 +7,7 @@
 
 #include "activations.h"
 #include "copy_in.h"
+#include "sparse_sums.h"
 
 namespace skprune::SKPRUNE_ISA {
 
@@ -55,79 +56,30 @@ void add_columns(const LayerView& layer, const Index* outputs, const Active& act
     }
 }
 
-// As in a tile of one column: K outputs side by side, as far as the shortest goes.
-template <int K>
-SKPRUNE_INLINE void add_products(const Term** terms, std::int64_t* left, const float* in,
-                                 float* sums) {
-    const std::int64_t common = left[K - 1];
-    for (std::int64_t i = 0; i < common; ++i) {
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) sums[k] += terms[k][i].weight * in[terms[k][i].at / kTile];
-    }
-    if constexpr (K > 1) {
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] += common;
-            left[k] -= common;
-        }
-        if (left[0] > 0) {
-            add_products<K / 2>(terms, left, in, sums);
-            add_products<K / 2>(terms + K / 2, left + K / 2, in, sums + K / 2);
-        }
-    }
+inline void sum_outputs_of_row(const LayerView& layer, const float* in, float* out) {
+    sum_sparse<RowLine>(layer, in, [out](const auto& sums, const std::uint32_t* outputs) {
+        constexpr int kOutputs = sizeof sums / sizeof sums[0];
+        for (int k = 0; k < kOutputs; ++k) out[outputs[k]] = sums[k][0];
+    });
 }
 
-template <int K>
-void add_outputs(const LayerView& layer, std::int64_t o, const float* in, float* out) {
-    for (; o + K <= layer.n_out; o += K) {
-        const Term* terms[K];
-        std::int64_t left[K];
-        float sums[K];
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] = layer.terms + layer.term_starts[o + k];
-            left[k] = layer.term_starts[o + k + 1] - layer.term_starts[o + k];
-            sums[k] = out[layer.term_outputs[o + k]];
-        }
-        add_products<K>(terms, left, in, sums);
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) out[layer.term_outputs[o + k]] = sums[k];
-    }
-    if constexpr (K > 1) {
-        if (o < layer.n_out) add_outputs<K / 2>(layer, o, in, out);
-    }
-}
-
-// N outputs of a panel whose inputs lie `stride` floats apart. Narrow panels take several inputs at
-// once, for as many independent sums as the processor can have in flight.
+// N outputs of a panel whose inputs lie `stride` floats apart. Each output is one sum over the inputs
+// in order, as in a tile: a narrow panel could keep several sums in flight, but a row would then
+// depend, in its last bit, on how many others it came with.
 template <int N>
 void add_panel(const float* panel, int stride, const Active& active, float* out) {
-    constexpr int kVectors = N / kLanes;
-    constexpr int kInputs = kVectors >= 8 ? 1 : 8 / kVectors;
-    Floats sums[kInputs][kVectors];
-    for (auto& sum : sums) {
-        for (Floats& s : sum) s = Floats{};
-    }
-    std::int64_t a = 0;
-    for (; a + kInputs <= active.count; a += kInputs) {
+    constexpr int kAcross = N / kLanes;
+    Floats sums[kAcross];
 #pragma GCC unroll 8
-        for (int k = 0; k < kInputs; ++k) {
-            const float* weights = panel + static_cast<std::int64_t>(active.index[a + k]) * stride;
-            const Floats x = broadcast(active.value[a + k]);
-#pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) sums[k][v] += x * load(weights + v * kLanes);
-        }
-    }
-    for (; a < active.count; ++a) {
+    for (int v = 0; v < kAcross; ++v) sums[v] = load(out + v * kLanes);
+    for (std::int64_t a = 0; a < active.count; ++a) {
         const float* weights = panel + static_cast<std::int64_t>(active.index[a]) * stride;
         const Floats x = broadcast(active.value[a]);
-        for (int v = 0; v < kVectors; ++v) sums[0][v] += x * load(weights + v * kLanes);
+#pragma GCC unroll 8
+        for (int v = 0; v < kAcross; ++v) sums[v] += x * load(weights + v * kLanes);
     }
-    for (int v = 0; v < kVectors; ++v) {
-        Floats sum = load(out + v * kLanes);
-        for (int k = 0; k < kInputs; ++k) sum += sums[k][v];
-        store(out + v * kLanes, sum);
-    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kAcross; ++v) store(out + v * kLanes, sums[v]);
 }
 
 inline void add_panels(const LayerView& layer, const Active& active, float* out) {
@@ -155,7 +107,7 @@ inline void run_row_layer(const LayerView& layer, const float* in, Active& activ
     if (layer.panels) {
         add_panels(layer, active, out);
     } else if (5 * active.count > 3 * layer.n_in) {
-        add_outputs<4>(layer, 0, in, out);
+        sum_outputs_of_row(layer, in, out);
     } else if (layer.column_outputs16) {
         add_columns(layer, layer.column_outputs16, active, out);
     } else {

@@ -7,14 +7,9 @@
 
 #include "activations.h"
 #include "copy_in.h"
+#include "sparse_sums.h"
 
 namespace skprune::SKPRUNE_ISA {
-
-// Accumulators in flight: enough independent sums to hide the latency of a multiply-add (4 cycles,
-// two a cycle), few enough to stay in the 16 registers of SSE and AVX.
-constexpr int kChains = 8;
-
-constexpr int vectors_of(int W) { return W / kLanes; }
 
 // Stores V vectors of each of K outputs, activated. The cheap activations ride on the store; the
 // others come by while the lines are still in the nearest cache. `to` names the place of output k.
@@ -43,60 +38,13 @@ SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], i
     }
 }
 
-// Adds to K outputs their terms. `left` falls from the first output to the last, so all have as
-// many in common as the last has; what remains is shared by half of them, and so on.
-template <int W, int K>
-SKPRUNE_INLINE void add_terms(const Term** terms, std::int64_t* left, const float* in,
-                              Floats (*sums)[vectors_of(W)]) {
-    constexpr int kScale = kTile / W;
-    const std::int64_t common = left[K - 1];
-    for (std::int64_t i = 0; i < common; ++i) {
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            const Term term = terms[k][i];
-            const Floats weight = broadcast(term.weight);
-            const float* x = in + term.at / kScale;
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors_of(W); ++v) sums[k][v] += weight * load(x + v * kLanes);
-        }
-    }
-    if constexpr (K > 1) {
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] += common;
-            left[k] -= common;
-        }
-        if (left[0] > 0) {
-            add_terms<W, K / 2>(terms, left, in, sums);
-            add_terms<W, K / 2>(terms + K / 2, left + K / 2, in, sums + K / 2);
-        }
-    }
-}
-
-// The outputs from `o` on in groups of K, then what is left in smaller groups.
-template <int W, int K>
-void sparse_outputs(const LayerView& layer, std::int64_t o, const float* in, float* out) {
-    for (; o + K <= layer.n_out; o += K) {
-        const Term* terms[K];
-        std::int64_t left[K];
-        Floats sums[K][vectors_of(W)];
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] = layer.terms + layer.term_starts[o + k];
-            left[k] = layer.term_starts[o + k + 1] - layer.term_starts[o + k];
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors_of(W); ++v) {
-                sums[k][v] = broadcast(layer.bias[layer.term_outputs[o + k]]);
-            }
-        }
-        add_terms<W, K>(terms, left, in, sums);
-        finish(layer, sums, K, [&](int k) {
-            return out + static_cast<std::int64_t>(layer.term_outputs[o + k]) * W;
-        });
-    }
-    if constexpr (K > 1) {
-        if (o < layer.n_out) sparse_outputs<W, K / 2>(layer, o, in, out);
-    }
+template <int W>
+void sparse_outputs(const LayerView& layer, const float* in, float* out) {
+    sum_sparse<TileLine<W>>(layer, in, [&](const auto& sums, const std::uint32_t* outputs) {
+        constexpr int kOutputs = sizeof sums / sizeof sums[0];
+        finish(layer, sums, kOutputs,
+               [=](int k) { return out + static_cast<std::int64_t>(outputs[k]) * W; });
+    });
 }
 
 // Blocks of kQuad * G outputs by V vectors; the input's line is loaded once for all of them.
@@ -133,9 +81,8 @@ void dense_outputs(const LayerView& layer, const float* in, float* out) {
 template <int W>
 void run_layer(const LayerView& layer, const float* in, float* out) {
     if (layer.terms) {
-        constexpr int kTogether = kChains > vectors_of(W) ? kChains / vectors_of(W) : 1;
-        sparse_outputs<W, kTogether>(layer, 0, in, out);
-    } else if constexpr (vectors_of(W) == 1) {
+        sparse_outputs<W>(layer, in, out);
+    } else if constexpr (W == kLanes) {
         dense_outputs<W, 1, 2>(layer, in, out);
     } else {
         dense_outputs<W, 2, 1>(layer, in, out);

@@ -1,0 +1,72 @@
+"""Every instruction set that this machine runs passes the kernels' tests; so does having none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skprune.engine import isa
+from skprune.engine.native import kernels
+
+HERE = Path(__file__).parent
+USABLE = kernels.available_isas() if kernels else []
+
+
+def run_python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in USABLE if name != isa()])
+def test_the_kernels_of_every_instruction_set(name):
+    tests = [str(HERE / "test_network.py"), str(HERE / "test_tree.py")]
+    # The shared conftest imports torch, for which these tests have no use.
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--noconftest", "-k", "not torch"]
+    done = run_python("-m", "pytest", *tests, *options, SKPRUNE_ISA=name)
+    assert done.returncode == 0, done.stdout[-3000:]
+    done = run_python("-c", "import skprune.engine as e; print(e.isa())", SKPRUNE_ISA=name)
+    assert done.stdout.split() == [name]
+
+
+def test_an_instruction_set_that_is_not_there_is_an_error():
+    done = run_python("-c", "import skprune.engine", SKPRUNE_ISA="mmx")
+    assert done.returncode != 0
+    assert "SKPRUNE_ISA='mmx' cannot be used" in done.stderr
+
+
+def test_without_the_extension_scipy_runs():
+    code = """
+import sys
+sys.modules["skprune.engine._kernels"] = None  # what makes an import fail
+import numpy as np
+from scipy.sparse import csr_array
+from skprune.engine import Layer, Network, Tree, isa
+network = Network([Layer(csr_array(np.float32([[1, 2]])), np.zeros(1))])
+assert (network.engine, isa()) == ("scipy", "baseline")
+assert network.predict([[1, 1]]) == [[3]]
+assert Tree([-2], [0], [-1], [-1], [[4.0]], [0], 1).predict([[1]]) == [[4]]
+try:
+    network.with_engine("native")
+except ImportError as error:
+    assert "skprune.engine._kernels" in str(error)
+else:
+    raise AssertionError("engine='native' went through")
+"""
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_engine_knows_neither_scikit_learn_nor_torch():
+    code = (
+        "import sys, skprune.engine; print([m for m in ('sklearn', 'torch') if m in sys.modules])"
+    )
+    done = run_python("-c", code)
+    assert done.stdout.strip() == "[]", done.stderr

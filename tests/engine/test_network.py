@@ -1,0 +1,322 @@
+"""The network kernels against the reference path, float64 and torch; plans; what is refused."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csc_array, csr_array
+from scipy.special import log_softmax
+
+from skprune.engine import ACTIVATIONS, Layer, Network
+from skprune.engine.planning import ROW_BATCH, ROW_DENSE_ABOVE, TILE_DENSE_ABOVE
+from tests.engine.cases import LAYOUTS, batches, networks, oracle, random_network
+
+RELUS = ["relu"] * 9 + ["identity"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_equals_reference_and_float64(data):
+    network = data.draw(networks())
+    X = data.draw(batches(network.n_features_in))
+    X = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))](X)
+    scipy = network.with_engine("scipy")
+    for method, depth in (("predict", None), ("transform", len(network.layers) - 1)):
+        got = getattr(network, method)(X)
+        expected = oracle(network, X, depth)
+        assert got.dtype == np.float32
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(getattr(scipy, method)(X), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 8, 31, 70])
+def test_memory_layout_does_not_matter(layout, n_rows, engine):
+    network = random_network([21, 13, 5], 0.3, RELUS, seed=0, engine=engine)
+    X = np.random.default_rng(1).normal(size=(n_rows, 21)).astype(np.float32)
+    laid_out = LAYOUTS[layout](X)
+    before = laid_out.copy()
+    # The scipy path hands BLAS and scipy other strides, and they may add in another order.
+    tolerance = 0 if engine == "native" else 1e-6
+    np.testing.assert_allclose(network.predict(laid_out), network.predict(X), tolerance, tolerance)
+    np.testing.assert_array_equal(laid_out, before)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize(
+    "X",
+    [
+        [[1, 2, 3], [4, 5, 6]],
+        np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int8),
+        np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint64),
+        np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float16),
+        np.array([[1, 2, 3], [4, 5, 6]], dtype=np.longdouble),
+        memoryview(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)),
+    ],
+    ids=["list", "int8", "uint64", "float16", "longdouble", "memoryview"],
+)
+def test_numbers_of_any_type(X, engine):
+    network = random_network([3, 2], 1.0, ["identity"], seed=0, engine=engine)
+    expected = network.predict(np.float32([[1, 2, 3], [4, 5, 6]]))
+    np.testing.assert_array_equal(network.predict(X), expected)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("n_rows", [1, 40])
+def test_activations_are_accurate_everywhere(activation, n_rows, engine):
+    # From denormal to huge, both signs; one unit an input shows the activation bare.
+    sizes = np.concatenate([np.geomspace(1e-40, 1e-3, 200), np.linspace(1e-3, 30, 900), [88, 1e4]])
+    z = np.concatenate([-sizes, [0.0], sizes]).astype(np.float32)
+    n = len(z)
+    eye = csr_array((np.ones(n), (range(n), range(n))), shape=(n, n), dtype=np.float32)
+    network = Network([Layer(eye, np.zeros(n), activation, 0.7)], engine)
+    got = network.predict(np.tile(z, (n_rows, 1)))
+    expected = oracle(network, z[None])
+    # Relative where the value is away from zero; a GELU's far tail is zero for every purpose.
+    np.testing.assert_allclose(got, np.tile(expected, (n_rows, 1)), rtol=1e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("n_rows", [1, 9])
+@pytest.mark.parametrize("activation", ["tanh", "elu", "sigmoid"])
+def test_small_values_keep_their_relative_accuracy(activation, n_rows, engine):
+    z = np.concatenate([-np.geomspace(1e-30, 80, 500), np.geomspace(1e-30, 8, 500)])
+    if activation == "sigmoid":
+        z = -np.geomspace(1e-3, 80, 1000)  # the tail; it is 1/2 near zero
+    z = z.astype(np.float32)
+    eye = csr_array(np.eye(len(z), dtype=np.float32))
+    network = Network([Layer(eye, np.zeros(len(z)), activation, 1.0)], engine)
+    got = network.predict(np.tile(z, (n_rows, 1)))
+    np.testing.assert_allclose(got, np.tile(oracle(network, z[None]), (n_rows, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("n_rows", [1, 5])
+@pytest.mark.parametrize("shift", [-1e30, -1e4, 0.0, 1e4, 1e30])
+def test_softmax_survives_extreme_logits(n_rows, shift, engine):
+    logits = np.float32([0.0, 1.0, -3.0, 7.0, -200.0]) + np.float32(shift)
+    weight = csr_array((5, 1), dtype=np.float32)
+    X = np.zeros((n_rows, 1))
+    expected = log_softmax(logits.astype(np.float64))
+    got = Network([Layer(weight, logits, "softmax")], engine).predict(X)
+    np.testing.assert_allclose(got, np.tile(np.exp(expected), (n_rows, 1)), rtol=1e-5, atol=1e-30)
+    got = Network([Layer(weight, logits, "log_softmax")], engine).predict(X)
+    np.testing.assert_allclose(got, np.tile(expected, (n_rows, 1)), rtol=1e-5, atol=1e-6)
+
+
+def test_activations_agree_with_torch():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    functional = torch.nn.functional
+    z = np.linspace(-12, 12, 4001, dtype=np.float32)
+    eye = csr_array((np.ones(1, np.float32), ([0], [0])), shape=(1, 1))
+    t = torch.from_numpy(z)
+    in_torch = {
+        "relu": functional.relu(t),
+        "leaky_relu": functional.leaky_relu(t, 0.2),
+        "elu": functional.elu(t, 0.2),
+        "gelu": functional.gelu(t),
+        "gelu_tanh": functional.gelu(t, approximate="tanh"),
+        "tanh": torch.tanh(t),
+        "sigmoid": torch.sigmoid(t),
+    }
+    for activation, expected in in_torch.items():
+        network = Network([Layer(eye, np.zeros(1), activation, 0.2)], "native")
+        got = network.predict(z[:, None])[:, 0]
+        np.testing.assert_allclose(got, expected.numpy(), rtol=0, atol=1e-6, err_msg=activation)
+
+
+@pytest.mark.parametrize("density", [0.05, 0.9])
+def test_the_result_does_not_depend_on_threads_or_batch(density):
+    network = random_network([50, 40, 7], density, ["gelu", "softmax"], seed=3)
+    X = np.random.default_rng(0).normal(size=(1000, 50)).astype(np.float32)
+    expected = network.predict(X)
+    for n_jobs in (None, 2, 3, 8, -1, -2):
+        np.testing.assert_array_equal(network.predict(X, n_jobs=n_jobs), expected)
+    # Tiles of every width add in one order, so all batches but the smallest agree to the bit.
+    for n in range(ROW_BATCH + 1, 70):
+        np.testing.assert_array_equal(network.predict(X[:n]), expected[:n])
+    np.testing.assert_array_equal(network.transform(X, 2), network.transform(X))
+
+
+def test_threads_may_share_a_network():
+    network = random_network([64, 128, 10], 0.2, RELUS, seed=4)
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(n, 64)).astype(np.float32) for n in (1, 2, 3, 40, 1, 200) * 20]
+    expected = [network.predict(X) for X in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for got, want in zip(pool.map(network.predict, inputs), expected, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 33])
+def test_layers_that_are_odd(n_rows):
+    rng = np.random.default_rng(0)
+
+    def layer(weight, activation="identity"):
+        bias = rng.normal(size=weight.shape[0]).astype(np.float32)
+        return Layer(csr_array(weight.astype(np.float32)), bias, activation)
+
+    one_full_row = np.zeros((30, 40))
+    one_full_row[3] = rng.normal(size=40)
+    one_full_column = np.zeros((9, 30))
+    one_full_column[:, 4] = 1
+    network = Network(
+        [
+            layer(one_full_row, "relu"),
+            layer(one_full_column, "softmax"),
+            layer(np.zeros((1, 9)), "tanh"),
+            layer(np.ones((17, 1)), "elu"),
+        ],
+        "native",
+    )
+    X = rng.normal(size=(n_rows, 40)).astype(np.float32)
+    np.testing.assert_allclose(network.predict(X), oracle(network, X), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_more_outputs_than_short_indices_hold(n_rows):
+    n = 70_001
+    w = csr_array((np.arange(1, n + 1, dtype=np.float32), (range(n), [1] * n)), shape=(n, 2))
+    wide = Layer(w, np.full(n, 0.5), "identity")
+    back = Layer(csr_array(([1.0], ([0], [n - 1])), shape=(1, n), dtype=np.float32), np.zeros(1))
+    X = np.tile(np.float32([9, 2]), (n_rows, 1))
+    native = Network([wide], "native")
+    np.testing.assert_array_equal(native.predict(X)[-1], 2 * np.arange(1, n + 1) + 0.5)
+    assert Network([wide, back], "native").predict(X)[-1, 0] == 2 * n + 0.5
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_thousands_of_layers(n_rows):
+    layers = [Layer(csr_array(np.eye(3, dtype=np.float32)), np.float32([1, 0, -1]))] * 3000
+    got = Network(layers, "native").predict(np.zeros((n_rows, 3)))
+    np.testing.assert_array_equal(got, np.tile([3000, 0, -3000], (n_rows, 1)))
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+def test_transform_of_one_layer_is_a_float32_copy(engine):
+    network = random_network([3, 2], 1.0, ["identity"], seed=0, engine=engine)
+    for n_rows in (1, 40):
+        X = np.random.default_rng(0).normal(size=(n_rows, 3)).astype(np.float32)
+        H = network.transform(X)
+        np.testing.assert_array_equal(H, X)
+        assert not np.shares_memory(H, X)
+
+
+@pytest.mark.parametrize("engine", ["auto", "native", "scipy"])
+def test_copies_and_pickles_predict_the_same(engine):
+    network = random_network([6, 5, 4], 0.5, ["elu", "softmax"], seed=0).with_engine(engine)
+    X = np.random.default_rng(0).normal(size=(7, 6))
+    for twin in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        assert twin.engine == network.engine
+        assert twin.explain() == network.explain()
+        np.testing.assert_array_equal(twin.predict(X), network.predict(X))
+
+
+def test_the_network_does_not_change_with_its_sources():
+    weight, bias = csr_array(np.float32([[1, 2]])), np.float32([0])
+    network = Network([Layer(weight, bias)])
+    weight.data[:] = 7
+    bias[:] = 7
+    assert network.predict([[1, 1]]) == [[3]]
+    assert network.with_engine("scipy").predict([[1, 1]]) == [[3]]
+    with pytest.raises(ValueError, match="read-only"):
+        network.layers[0].bias[0] = 1
+
+
+def test_weights_are_made_canonical():
+    # Unsorted, one entry twice, one stored zero.
+    w = csr_array((np.float32([1, 2, 3, 0]), [2, 0, 2, 1], [0, 4]), shape=(1, 3))
+    network = Network([Layer(w, np.zeros(1))])
+    assert network.layers[0].weight.nnz == 2
+    assert network.predict([[1, 10, 100]]) == [[402]]
+
+
+def test_explain_tells_what_runs():
+    rng = np.random.default_rng(0)
+
+    def weight(density):
+        return csr_array(
+            np.where(np.arange(2000).reshape(40, 50) < 2000 * density, 1, 0), dtype="f4"
+        )
+
+    between = (ROW_DENSE_ABOVE + TILE_DENSE_ABOVE) / 2
+    layers = [
+        Layer(weight(0.01), np.zeros(40), "relu", name="first"),
+        Layer(csr_array(rng.normal(size=(50, 40)).astype(np.float32)), np.zeros(50), "elu", 0.5),
+        Layer(weight(between), np.zeros(40), name="last"),
+    ]
+    text = Network(layers, "native").explain()
+    head, titles, first, second, last = text.splitlines()
+    assert head.startswith("engine native")
+    assert "50 -> 40" in head
+    assert titles.split("  ")[0].strip() == "layer"
+    words = [" ".join(line.split()) for line in (first, second, last)]
+    assert words[0] == "first 40 x 50 20 99.0% sparse row sparse tile relu"
+    assert words[1] == "layer 1 50 x 40 2000 0.0% dense row dense tile elu(0.5)"
+    assert words[2].endswith("dense row sparse tile identity")
+    assert "sparse tile" not in Network(layers, "native").explain(n_rows=1)
+    assert "sparse row" not in Network(layers, "native").explain(n_rows=3)
+    assert Network(layers, "scipy").explain().count("scipy CSR") == 3
+
+
+def _csr(data, indices, indptr, shape):
+    """A csr_array with arrays that scipy's constructor would refuse, or should."""
+    w = csr_array(shape, dtype=np.float32)
+    w.data, w.indices, w.indptr = np.float32(data), np.array(indices), np.array(indptr)
+    return w
+
+
+GOOD = csr_array(np.float32([[1, 2], [0, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "at least one Layer"),
+        (["fc"], r"layers\[0\] must be a Layer"),
+        ([Layer(GOOD.toarray(), np.zeros(2))], "csr_array"),
+        ([Layer(csc_array(GOOD), np.zeros(2))], "csr_array"),
+        ([Layer(GOOD, np.zeros(3))], r"bias must have shape \(2,\)"),
+        ([Layer(GOOD, np.zeros((2, 1)))], r"bias must have shape \(2,\)"),
+        ([Layer(GOOD, np.array(["a", "b"]))], "bias must be numeric"),
+        ([Layer(GOOD, np.array([np.nan, 0]))], "bias contains NaN"),
+        ([Layer(GOOD, np.array([1e39, 0]))], "too large for float32"),
+        ([Layer(GOOD * np.float32(np.inf), np.zeros(2))], "weight contains NaN"),
+        ([Layer(GOOD, np.zeros(2), "swish")], "activation must be one of.*'swish'"),
+        ([Layer(GOOD, np.zeros(2), "elu", np.nan)], "alpha must be finite"),
+        ([Layer(GOOD, np.zeros(2), "elu", "1")], "alpha must be finite"),
+        ([Layer(_csr([3e38, 3e38], [0, 0], [0, 2, 2], (2, 2)), np.zeros(2))], "duplicates summed"),
+        ([Layer(_csr([1, 1], [0.0, 1.0], [0, 1, 2], (2, 2)), np.zeros(2))], "signed integers"),
+        ([Layer(_csr([1, 1], [[0], [1]], [0, 1, 2], (2, 2)), np.zeros(2))], "vectors"),
+        ([Layer(GOOD, np.zeros(2)), Layer(csr_array((1, 3)), np.zeros(1))], "reads 3 inputs"),
+        ([Layer(csr_array((0, 2)), np.zeros(0))], "rows and columns"),
+        ([Layer(csr_array((2, 2**27)), np.zeros(2))], "rows and columns"),
+        ([Layer(_csr([1, 1], [0, 2], [0, 1, 2], (2, 2)), np.zeros(2))], r"lie in \[0, 2\)"),
+        ([Layer(_csr([1, 1], [0, -1], [0, 1, 2], (2, 2)), np.zeros(2))], r"lie in \[0, 2\)"),
+        ([Layer(_csr([1, 1], [0, 1], [0, 2, 1], (2, 2)), np.zeros(2))], "never fall"),
+        ([Layer(_csr([1, 1], [0, 1], [1, 1, 2], (2, 2)), np.zeros(2))], "start at 0"),
+        ([Layer(_csr([1, 1], [0, 1], [0, 1], (2, 2)), np.zeros(2))], "3 entries"),
+        ([Layer(_csr([1, 1], [0, 1], [0, 1, 9], (2, 2)), np.zeros(2))], "beyond the end"),
+    ],
+)
+def test_bad_layers_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        Network(layers)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match=r"engine must be one of.*'cuda'"):
+        Network([Layer(GOOD, np.zeros(2))], engine="cuda")
+
+
+def test_the_error_names_the_layer():
+    with pytest.raises(ValueError, match=r"layers\[1\] \(head\)\.bias"):
+        Network([Layer(GOOD, np.zeros(2)), Layer(GOOD, np.zeros(1), name="head")])

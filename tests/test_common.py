@@ -1,0 +1,70 @@
+"""scikit-learn's own checks, over every pruner and over the shipped nets."""
+
+import pytest
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skprune import CostComplexityPruner, MagnitudePruner, MLPNetClassifier, MLPNetRegressor
+
+# few and large steps, as far as the checks' scores on 200 to 300 rows allow: they fit 500 times
+NET = {"lr": 0.1, "max_epochs": 6, "batch_size": 50, "random_state": 0}
+NETS = [MLPNetClassifier((16,), **NET), MLPNetRegressor((16,), **NET)]
+TREES = [
+    DecisionTreeClassifier(random_state=0),
+    DecisionTreeRegressor(random_state=0),
+    ExtraTreeClassifier(random_state=0),
+    ExtraTreeRegressor(random_state=0),
+]
+NET_PRUNERS = [
+    MagnitudePruner(net, sparsity=0.5, schedule=schedule)
+    for net in NETS
+    for schedule in ("one_shot", "iterative", "cubic")
+]
+TREE_PRUNERS = [
+    *(CostComplexityPruner(tree, sparsity=0.5) for tree in TREES),
+    CostComplexityPruner(TREES[0], ccp_alpha=0.01),
+    CostComplexityPruner(TREES[1], max_leaf_nodes=5),
+]
+
+STOCHASTIC = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "batches are drawn at random, so a row of weight 2 is not two rows of weight 1; "
+        "test_modules shows the equivalence where one batch holds all rows"
+    )
+}
+BY_SKORCH_S_DESIGN = {
+    "check_no_attributes_set_in_init": (
+        "skorch sets history_, initialized_ and virtual_params_ in its constructor"
+    ),
+    "check_regressors_no_decision_function": "skorch's regressors have predict_proba",
+}
+
+
+def expected_failures_of_net(net):
+    reasons = STOCHASTIC | BY_SKORCH_S_DESIGN
+    if isinstance(net, MLPNetClassifier):
+        del reasons["check_regressors_no_decision_function"]
+    return reasons
+
+
+@parametrize_with_checks(TREE_PRUNERS)
+def test_pruner_of_trees(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(NET_PRUNERS, expected_failed_checks=lambda pruner: STOCHASTIC)
+def test_pruner_of_nets(estimator, check):
+    check(estimator)
+
+
+# skorch checks values where they are set
+@pytest.mark.filterwarnings("ignore:TypeError occurred during set_params")
+@pytest.mark.filterwarnings("ignore:Estimator's parameters changed after set_params")
+@parametrize_with_checks(NETS, expected_failed_checks=expected_failures_of_net)
+def test_shipped_net(estimator, check):
+    check(estimator)

@@ -7,6 +7,8 @@ model can be loaded and run where torch is not installed.
 from importlib import import_module
 from typing import Any
 
+from skprune.nets import naming_the_extra
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -24,14 +26,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'skprune' has no attribute {name!r}")
-    try:
+    with naming_the_extra(f"skprune.{name}"):
         value = getattr(import_module(_HOME[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "skorch"):
-            raise
-        raise ImportError(
-            f"skprune.{name} needs {error.name}, which is not installed: pip install skprune[nets]"
-        ) from error
     globals()[name] = value
     return value
 

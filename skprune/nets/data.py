@@ -52,9 +52,9 @@ def inputs_for(net: NeuralNet, X: np.ndarray) -> np.ndarray:
         If a value is too large for float32.
     """
     if X.dtype.kind in "iu" and _has_embedding(net):
-        return X.astype(np.int64, copy=False)
+        return np.require(X, np.int64, "W")
     with np.errstate(over="ignore"):
-        converted = X.astype(np.float32, copy=False)
+        converted = np.require(X, np.float32, "W")  # torch warns of read-only arrays
     if not np.isfinite(converted).all():
         raise ValueError("Input X contains a value too large for dtype('float32').")
     return converted
@@ -128,4 +128,4 @@ def targets_for(net: NeuralNet, y: Any) -> Any:
     criterion = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
     if issubclass(criterion, nn.BCELoss | nn.BCEWithLogitsLoss) or y.dtype == np.float64:
         return y.astype(np.float32)
-    return y
+    return np.require(y, requirements="W")

@@ -1,6 +1,7 @@
 """Torch module -> layers of the engine: the one place that knows both."""
 
 import operator
+from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -109,19 +110,25 @@ def _only_module(net: NeuralNet) -> nn.Module:
 # --- module -> steps ----------------------------------------------------------------------
 
 
+class _LayerTracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, tuple(LAYERS)) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(module: nn.Module) -> list[tuple[str, Any]]:
     """List what a module does to its one input, in order: (name, layer or step)."""
+    root = nn.Sequential(OrderedDict(net=module))  # so that a lone Linear is a layer too
     try:
-        graph = fx.symbolic_trace(module)
+        graph = _LayerTracer().trace(root)
     except Exception as error:  # whatever a user's forward raises on a symbolic input
         raise UnsupportedLayerError(
             f"the forward of {type(module).__name__} cannot be traced: {error}"
         ) from error
-    modules = dict(graph.named_modules())
+    modules = dict(root.named_modules())
     steps: list[tuple[str, Any]] = []
     tip: fx.Node | None = None
     sizes: set[fx.Node] = set()
-    for node in graph.graph.nodes:
+    for node in graph.nodes:
         if node.op == "placeholder":
             tip = tip or node
         elif node.op == "output":
@@ -135,8 +142,9 @@ def _trace(module: nn.Module) -> list[tuple[str, Any]]:
             if [n for n in node.all_input_nodes if n not in sizes] != [tip]:
                 raise UnsupportedLayerError(f"{node.name} is not one of a chain of layers")
             layer = modules[node.target] if node.op == "call_module" else _functional(node)
-            name = node.target if node.op == "call_module" else node.name
-            steps.append((str(name), _step(str(name), layer)))
+            name = str(node.target) if node.op == "call_module" else node.name
+            name = name.removeprefix("net.")
+            steps.append((name, _step(name, layer)))
             tip = node
     return steps
 
@@ -248,14 +256,23 @@ LAYERS: dict[type[nn.Module], Callable[[str, Any], Any]] = {
 
 
 def _fold(steps: list[tuple[str, Any]]) -> list[Layer]:
-    """Fold activations and batch norms into the layers beside them."""
+    """Fold activations and batch norms into the layers beside them.
+
+    What stands before the last Linear stays out of it: `transform` returns it.
+    """
     layers: list[Layer] = []
     waiting: _Affine | None = None  # a batch norm that the next Linear takes in
+    n_linear = sum(isinstance(step, Layer) for _, step in steps)
     for name, step in steps:
         if step is _NOTHING:
             continue
         if isinstance(step, Layer):
-            layers.append(step if waiting is None else _after_affine(step, waiting))
+            n_linear -= 1
+            if waiting is not None and n_linear == 0:
+                layers.append(_diagonal(waiting))
+            elif waiting is not None:
+                step = _after_affine(step, waiting)
+            layers.append(step)
             waiting = None
         elif isinstance(step, _Affine):
             if waiting is not None:
@@ -342,6 +359,11 @@ def _append(chain: list[Layer], behind: list[Layer]) -> list[Layer]:
 def _check_agreement(network: Network, net: NeuralNet, X: np.ndarray) -> None:
     """Compare the two on real rows: hooks, say, change a net without a trace in its graph."""
     rows = X[:16]
+    if rows.ndim == 2 and rows.shape[1] != network.n_features_in:
+        raise ValueError(
+            f"X has {rows.shape[1]} features, but {type(net.module_).__name__} takes "
+            f"{network.n_features_in} features."
+        )
     try:
         ours = network.predict(rows.reshape(len(rows), -1))
     except ValueError as error:

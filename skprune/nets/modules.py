@@ -240,7 +240,9 @@ class _SizedByData(NeuralNet):
         X, y = validate_data(
             self, X, y, reset=reset, dtype=np.float32, multi_output=self._many_outputs
         )
-        return X, self._encode(y, reset=reset, classes=classes)
+        # pandas hands out read-only arrays, of which torch warns
+        y = np.require(self._encode(y, reset=reset, classes=classes), requirements="W")
+        return np.require(X, requirements="W"), y
 
     _many_outputs: ClassVar[bool]
 
@@ -288,6 +290,7 @@ class _SizedByData(NeuralNet):
         self.check_is_fitted()
         if not is_dataset(X):
             X = validate_data(self, X, reset=False, dtype=np.float32)
+            X = np.require(X, requirements="W")
         return super().predict_proba(X)
 
     def __sklearn_tags__(self) -> Tags:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import BasePruner, Pruned, TrainingData
 from skprune.masks import ALLOCATIONS, GRANULARITIES, SCHEDULES, Schedule
+from skprune.nets import naming_the_extra
 from skprune.nets.criteria import magnitude
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ class NetPruner(BasePruner):
         return not self._is_frozen or bool(self.finetune_epochs)
 
     def _prune(self, data: TrainingData) -> Pruned:
-        from skprune.nets.data import Labels, check_is_skorch_net, inputs_for, targets_for
-        from skprune.nets.fallback import engine_or_torch
-        from skprune.nets.seeding import draw_seed, seeded
-        from skprune.nets.training import measured_sparsity, sparse_weights, train_and_prune
+        with naming_the_extra(f"{type(self).__name__}.fit"):
+            from skprune.nets.data import Labels, check_is_skorch_net, inputs_for, targets_for
+            from skprune.nets.fallback import engine_or_torch
+            from skprune.nets.seeding import draw_seed, seeded
+            from skprune.nets.training import measured_sparsity, sparse_weights, train_and_prune
 
         net = self._unfitted_or_frozen_copy()
         check_is_skorch_net(net)

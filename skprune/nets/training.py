@@ -1,7 +1,7 @@
 """The life of a net inside `fit`: skorch's own training, entered through one callback."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,7 @@ class PruningCallback(Callback):
         self.history_: list[dict[str, Any]] = []
         self.masks_: dict[str, torch.Tensor] = {}
         self.sparsity_ = 0.0
+        self.starts_sparse_ = False  # whether the target held from the start of this epoch on
 
     def __getstate__(self) -> dict[str, Any]:
         # a user's Checkpoint may pickle the net in mid-training; a progress bar cannot be
@@ -121,6 +122,7 @@ class PruningCallback(Callback):
         """Start to hold early stopping back, now that the module has its final sizes."""
         prunable_layers(net, self.recipe.layers)  # a wrong name must not cost a training run
         self.epoch_ = 0
+        self.first_row_ = len(net.history)
         self.bar_ = tqdm(total=self.epochs, unit="epoch", disable=not self.verbose)
         net.callbacks_ = [(name, _Held(cb, self)) for name, cb in net.callbacks_ if cb is not self]
         net.callbacks_.append(("skprune", self))
@@ -129,7 +131,10 @@ class PruningCallback(Callback):
     def on_epoch_begin(
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        """Count the steps of the epoch."""
+        """Count the steps of the epoch; from a sparse one on, scores are those of a sparse net."""
+        if self.reached and not self.starts_sparse_:
+            self.starts_sparse_ = True
+            _restart_monitors(net)
         self.step_ = 0
         try:
             self.steps_ = len(net.get_iterator(dataset_train, training=True))
@@ -151,9 +156,12 @@ class PruningCallback(Callback):
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
         """Write the history."""
-        self.epoch_ += 1
-        self._tick(net, self.epoch_)
+        self._tick(net, self.epoch_ + 1)
         self._hold_zeros(net)
+        self._record(net)
+
+    def _record(self, net: NeuralNet) -> None:
+        self.epoch_ += 1
         row = net.history[-1]
         losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
         entry = {"epoch": self.epoch_, "sparsity": measured_sparsity(net, self.recipe.layers)}
@@ -164,6 +172,9 @@ class PruningCallback(Callback):
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Reach the target even where training was cut short, or old weights were loaded."""
         self.reach_target(net)
+        n_rows = len(net.history) - self.first_row_
+        if n_rows > self.epoch_ and "train_batch_count" in net.history[-1]:
+            self._record(net)  # another callback ended training where this epoch ended
         self.bar_.close()
         net.callbacks_ = [
             (name, cb.callback if isinstance(cb, _Held) else cb) for name, cb in net.callbacks_
@@ -224,10 +235,11 @@ class _Held:
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         # an early-stopping rule must not even count before; KeyboardInterrupt is how any
         # skorch callback ends training
-        if self.pruning.reached:
+        if self.pruning.starts_sparse_:
             self.callback.on_epoch_end(net, **kwargs)
         elif not isinstance(self.callback, EarlyStopping):
-            with suppress(KeyboardInterrupt):
+            stop = nullcontext() if self.pruning.reached else suppress(KeyboardInterrupt)
+            with stop:
                 self.callback.on_epoch_end(net, **kwargs)
 
 
@@ -363,7 +375,8 @@ def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
         yield
     finally:
         net.callbacks = own
-        net.callbacks_ = [(name, cb) for name, cb in net.callbacks_ if cb is not callback]
+        running = getattr(net, "callbacks_", [])  # there are none if fit refused its data
+        net.callbacks_ = [(name, cb) for name, cb in running if cb is not callback]
 
 
 @contextmanager

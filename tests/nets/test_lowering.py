@@ -185,8 +185,10 @@ def test_batch_norm_is_folded_wherever_it_stands(place):
     module = with_trained_norms(nn.Sequential(*NORM_PLACES[place]))
     network = assert_lowered_like_torch(module, rows(4))
     n_linear = sum(isinstance(layer, nn.Linear) for layer in module)
-    if place not in ("last, after an activation", "twice"):  # nothing takes these in
-        assert len(network.layers) == n_linear
+    # nothing takes in a norm behind a last activation; one before the last Linear is not folded,
+    # since transform returns what that Linear reads
+    alone = ("after the activation", "last, after an activation", "twice", "before and after")
+    assert len(network.layers) == n_linear + (place in alone)
 
 
 def test_pruned_weights_are_not_stored():
@@ -491,7 +493,9 @@ def test_hooks_that_change_the_output_are_noticed(where):
     module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     layer = module if where is None else module[where]
     layer.register_forward_hook(lambda _, inputs, output: output + 1)
-    with pytest.raises(UnsupportedLayerError, match="differ from those of Sequential"):
+    # those of a leaf run unseen and are caught by comparison; the module's own are traced
+    message = "the engine has no add" if where is None else "differ from those of Sequential"
+    with pytest.raises(UnsupportedLayerError, match=message):
         lower(initialized(module), rows(4))
 
 

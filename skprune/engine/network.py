@@ -112,7 +112,8 @@ class Network:
         X : array-like of shape (n_rows, n_features_in)
             float32 and float64 arrays of any strides are read in place.
         n_jobs : int or None, default=1
-            Threads; -1 uses every core. The result does not depend on it, to the bit.
+            Threads; -1 uses every core. The native kernels predict a row alike, to the bit,
+            whatever the threads and the rows that it comes with.
 
         Returns
         -------

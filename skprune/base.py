@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import csr_array
+from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -30,6 +31,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
+    _check_feature_names,
     _check_sample_weight,
     check_array,
     check_is_fitted,
@@ -172,7 +174,8 @@ class BasePruner(
         """
         before = self.__dict__.copy()
         try:
-            self._validate_params()
+            if not get_config()["skip_parameter_validation"]:
+                self._validate_params()
             fit_params = self._route(fit_params)
             data = self._validate_training_data(X, y, sample_weight, fit_params)
             self._store(self._prune(data))
@@ -205,6 +208,8 @@ class BasePruner(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
         options = self._validation_options()
+        if self._is_frozen and hasattr(self.estimator.estimator, "feature_names_in_"):
+            _check_feature_names(self.estimator.estimator, X, reset=False)
         if y is None and not self._trains:
             X = validate_data(self, X, **options)
         else:
@@ -242,6 +247,8 @@ class BasePruner(
             )
 
     def _store(self, pruned: Pruned) -> None:
+        if self._is_frozen and hasattr(pruned.estimator, "feature_names_in_"):
+            self.feature_names_in_ = pruned.estimator.feature_names_in_
         names = getattr(self, "feature_names_in_", None)
         common = {"feature_names_in": names, "n_jobs": self.n_jobs, **pruned.output}
         self._predictor: SparseClassifier | SparseRegressor
@@ -264,11 +271,10 @@ class BasePruner(
 
     @property
     def _fitted_predictor(self) -> SparseClassifier | SparseRegressor:
-        try:
-            return vars(self)["_predictor"]
-        except KeyError:
+        if "_predictor" not in vars(self):
             check_is_fitted(self)
-            raise
+        self._predictor.n_jobs = self.n_jobs
+        return self._predictor
 
     @property
     def sparse_estimator_(self) -> SparseClassifier | SparseRegressor:
@@ -280,7 +286,7 @@ class BasePruner(
             If the engine lacks a layer of the model; the message names it. Predictions then
             come from `estimator_`.
         """
-        self._check_fitted_for("sparse_estimator_")
+        check_is_fitted(self)
         if self._unsupported is not None:
             raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
         return self._predictor
@@ -288,15 +294,8 @@ class BasePruner(
     @property
     def sparse_weights_(self) -> dict[str, csr_array]:
         """What is left of the model, as sparse arrays by name; made anew at each access."""
-        self._check_fitted_for("sparse_weights_")
+        check_is_fitted(self)
         return self._sparse_weights()
-
-    def _check_fitted_for(self, attribute: str) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise AttributeError(
-                f"this {type(self).__name__} is not fitted yet: call fit before asking for "
-                f"{attribute}"
-            )
 
     @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:

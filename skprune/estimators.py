@@ -137,7 +137,7 @@ class _SparseEstimator(BaseEstimator):
 
     def _validate(self, X: Any) -> np.ndarray:
         allow_nd = getattr(self.model, "allow_nd", False)
-        if not allow_nd and getattr(X, "ndim", 2) > 2:
+        if not allow_nd and np.ndim(X) > 2:
             X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
         return validate_data(
             self,
@@ -209,6 +209,10 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         """The labels, as `classes`."""
         return self.classes
 
+    @property
+    def _has_many_outputs(self) -> bool:
+        return isinstance(self.classes, list) and isinstance(self.classes[0], np.ndarray)
+
     def predict_proba(self, X: Any) -> Any:
         """Predict class probabilities.
 
@@ -223,7 +227,7 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             Float32 from a net, float64 from a tree.
         """
         proba = self._run("predict", X)
-        if not isinstance(self.classes, list):
+        if not self._has_many_outputs:
             return proba
         ends = np.cumsum([len(classes) for classes in self.classes])[:-1]
         return np.split(proba, ends, axis=1)
@@ -242,14 +246,14 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             The labels.
         """
         if hasattr(self.model, "decide"):
-            return self.classes.take(self._run("decide", X))
+            return np.take(self.classes, self._run("decide", X))
         proba = self.predict_proba(X)
         if isinstance(proba, list):
             labels = [c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)]
             return np.stack(labels, axis=1)
         if self.threshold is not None:
-            return self.classes.take((proba[:, 1] > self.threshold).astype(np.intp))
-        return self.classes.take(proba.argmax(axis=1))
+            return np.take(self.classes, (proba[:, 1] > self.threshold).astype(np.intp))
+        return np.take(self.classes, proba.argmax(axis=1))
 
     def predict_log_proba(self, X: Any) -> Any:
         """Predict logarithms of class probabilities.

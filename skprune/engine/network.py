@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,8 @@ class Network:
         self, layers: Sequence[Layer], engine: str = "auto", n_hidden: int | None = None
     ) -> None:
         self.layers = _checked_chain(layers)
-        self.n_hidden = len(self.layers) - 1 if n_hidden is None else n_hidden
-        if not 0 <= self.n_hidden <= len(self.layers):
+        self._n_hidden = len(self.layers) - 1 if n_hidden is None else index(n_hidden)
+        if not 0 <= self._n_hidden <= len(self.layers):
             raise ValueError(
                 f"n_hidden must lie in [0, {len(self.layers)}], but it is {n_hidden!r}."
             )
@@ -136,11 +137,11 @@ class Network:
         -------
         ndarray of shape (n_rows, width of the last hidden layer), float32
         """
-        return self._run(X, n_jobs, self.n_hidden)
+        return self._run(X, n_jobs, self._n_hidden)
 
     def with_engine(self, engine: str) -> Network:
         """Return the same network on another engine."""
-        return Network(self.layers, engine, self.n_hidden)
+        return Network(self.layers, engine, self._n_hidden)
 
     def explain(self, n_rows: int | None = None) -> str:
         """Return the plan as a table: what runs for each layer, and on what.
@@ -173,7 +174,7 @@ class Network:
         return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.layers, self._requested, self.n_hidden)
+        return Network, (self.layers, self._requested, self._n_hidden)
 
     def _run(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
         if self._native is None:

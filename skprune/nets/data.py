@@ -64,8 +64,11 @@ def _has_embedding(net: NeuralNet) -> bool:
     if getattr(net, "encodes_labels", False):
         return False
     if not net.initialized_:
-        with seeded(0, net.device):
-            net = clone(net).initialize()
+        try:
+            with seeded(0, net.device):
+                net = clone(net).initialize()
+        except Exception:  # whatever a module raises that its net has yet to be fitted for
+            return False
     layers = (layer for name in net._modules for layer in getattr(net, name + "_").modules())
     return any(isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in layers)
 
@@ -76,16 +79,19 @@ class Labels:
     Parameters
     ----------
     net : NeuralNet
-        A net that is fitted keeps its own classes. One with `encodes_labels` gets the labels
-        as they are.
+        One with `encodes_labels` gets the labels as they are. Of another, output k is the k-th
+        of its `classes` or, without these, of the labels sorted; a fitted one keeps its codes,
+        0 to n_outputs - 1.
+    X : ndarray of shape (n_samples, ...)
+        Rows as the net wants them.
     y : ndarray of shape (n_samples,) or None
         The labels; None where a fitted net is not trained.
     """
 
-    def __init__(self, net: NeuralNet, y: Any) -> None:
+    def __init__(self, net: NeuralNet, X: np.ndarray, y: Any) -> None:
         self._net = net
         self._own = getattr(net, "encodes_labels", False)
-        self._classes = net.classes_ if net.initialized_ else np.unique(y)
+        self._classes = self._known_classes(X, y)
         self.encoded = y
         if y is None:
             return
@@ -93,19 +99,59 @@ class Labels:
         unseen = np.setdiff1d(y, self._classes)
         if len(unseen):
             raise ValueError(
-                f"y holds labels that the frozen estimator does not know: {unseen.tolist()}."
+                f"y holds unseen labels: {unseen.tolist()}; the classes of the estimator are "
+                f"{self._classes.tolist()}."
             )
         if len(self._classes) < 2:
             raise ValueError(
                 f"y must hold at least 2 classes, but it holds one class only: "
                 f"{self._classes.tolist()}."
             )
-        self.encoded = y if self._own else np.searchsorted(self._classes, y)
+        order = np.argsort(self._classes)
+        codes = order[np.searchsorted(self._classes, y, sorter=order)]
+        self.encoded = y if self._own else codes
+
+    def _known_classes(self, X: np.ndarray, y: Any) -> np.ndarray:
+        if self._net.initialized_:
+            # without an encoding of its own, a net predicts numbers of outputs
+            return self._net.classes_ if self._own else np.arange(self._n_outputs(X))
+        given = getattr(self._net, "classes", None)
+        return np.unique(y) if given is None or len(given) == 0 else np.asarray(given)
+
+    def _n_outputs(self, X: np.ndarray) -> int:
+        try:
+            with seeded(0, self._net.device):
+                return self._net.predict_proba(X[:1]).shape[1]
+        except RuntimeError as error:
+            raise ValueError(
+                f"X has {X.shape[1]} features, which the estimator's module does not take: {error}"
+            ) from error
 
     @property
     def classes(self) -> np.ndarray:
-        """The labels, in the order of the net's outputs; to be asked for after training."""
+        """The labels in the order of the net's outputs; to be asked for after training."""
         return self._net.classes_ if self._own else self._classes
+
+    def check_outputs(self, X: np.ndarray) -> None:
+        """Refuse a trained net that has another number of outputs than there are labels.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, ...)
+            Rows as the net wants them.
+
+        Raises
+        ------
+        ValueError
+            With both numbers.
+        """
+        n_outputs = self._n_outputs(X)
+        if n_outputs != len(self.classes):
+            raise ValueError(
+                f"estimator has {n_outputs} outputs, but y holds {len(self.classes)} classes: "
+                f"{self.classes.tolist()}; give the module as many outputs, or name all labels by "
+                f"the net's parameter classes."
+            )
 
 
 def targets_for(net: NeuralNet, y: Any) -> Any:

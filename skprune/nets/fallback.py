@@ -77,17 +77,22 @@ class TorchModel:
         return np.asarray(predicted).astype(np.intp)
 
     def transform(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
-        """Give the input of the last prunable layer, a row each."""
-        last = list(prunable_layers(self.net).values())[-1]
-        caught: list[torch.Tensor] = []
-        hook = last.register_forward_pre_hook(lambda _, args: caught.append(args[0].cpu()))
+        """Give the input of the prunable layer that is called last, a row each."""
+        latest: list[torch.Tensor] = []
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, args: latest.append(args[0].cpu()))
+            for layer in prunable_layers(self.net).values()
+        ]
+        batches = []
         try:
             with seeded(0, self.net.device):
                 for _ in self.net.forward_iter(X):
-                    pass
+                    batches.append(latest[-1].flatten(start_dim=1))
+                    latest.clear()
         finally:
-            hook.remove()
-        return torch.cat(caught).flatten(start_dim=1).numpy()
+            for hook in hooks:
+                hook.remove()
+        return torch.cat(batches).numpy()
 
     def explain(self, n_rows: int | None = None) -> str:
         """Tell why torch runs the net."""

@@ -79,6 +79,11 @@ class MLPModule(nn.Module):
                 layers[f"dropout{i}"] = nn.Dropout(_checked_dropout(dropout))
         layers["output"] = nn.Linear(sizes[-1], n_outputs)
         self.layers = nn.Sequential(layers)
+        # Torch's default makes the weights of a narrow input larger than all others, and global
+        # magnitude pruning would then empty the other layers; Glorot's is scikit-learn's choice.
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Compute logits, or predictions, of shape (n_samples, n_outputs)."""
@@ -133,6 +138,7 @@ class _SizedByData(NeuralNet):
         self.dropout = dropout
         self.batch_norm = batch_norm
         self.random_state = random_state
+        kwargs.setdefault("iterator_train__shuffle", True)
         super().__init__(
             module,
             optimizer=optimizer,
@@ -150,23 +156,36 @@ class _SizedByData(NeuralNet):
 
     def initialize_module(self) -> Self:
         """Build the module for the sizes of the data; `module__...` parameters win."""
-        if not hasattr(self, "n_features_in_"):
+        given = self.get_params_for("module")
+        learnt = {
+            "n_inputs": getattr(self, "n_features_in_", None),
+            "n_outputs": getattr(self, "_n_outputs_", None),
+        }
+        if None in (learnt | given).values():
             raise ValueError(
                 f"{type(self).__name__} takes its sizes from the data: call fit, which "
-                f"initializes it."
+                f"initializes it, or set module__n_inputs and module__n_outputs."
             )
-        sizes = {
-            "n_inputs": self.n_features_in_,
-            "n_outputs": self._n_outputs_,
+        parameters = {
+            **learnt,
             "hidden_layer_sizes": self.hidden_layer_sizes,
             "activation": self.activation,
             "dropout": self.dropout,
             "batch_norm": self.batch_norm,
         }
-        self.module_ = self.initialized_instance(
-            self.module, {**sizes, **self.get_params_for("module")}
-        )
+        self.module_ = self.initialized_instance(self.module, parameters | given)
         return self
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Batch the rows; with batch norm a last row alone, which has no variance, sits out."""
+        iterator = super().get_iterator(dataset, training=training)
+        if not (training and self.batch_norm and len(dataset) > 1):
+            return iterator
+        if len(dataset) % iterator.batch_size != 1:
+            return iterator
+        given = self.get_params_for("iterator_train")
+        given |= {"batch_size": iterator.batch_size, "drop_last": True}
+        return self.iterator_train(dataset, **given)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Initialize the net for these data and train it.
@@ -191,7 +210,7 @@ class _SizedByData(NeuralNet):
         with seeded(draw_seed(self.random_state), self.device):
             if not self.warm_start or not self.initialized_:
                 self.initialize()
-            return self._train(X, y, sample_weight, _routing_method="fit", **fit_params)
+            return self._train(X, y, sample_weight, **fit_params)
 
     def partial_fit(
         self,
@@ -262,6 +281,11 @@ class _SizedByData(NeuralNet):
             return super().get_loss(y_pred, y_true, X=X, training=training)
         weight = X["sample_weight"].to(y_pred.device)
         mean_loss = self.criterion_
+        if not hasattr(mean_loss, "reduction"):
+            raise TypeError(
+                f"sample_weight needs a criterion with a reduction parameter; "
+                f"criterion={type(mean_loss).__name__} has none."
+            )
         self.criterion_ = copy(mean_loss)
         self.criterion_.reduction = "none"
         try:

@@ -91,7 +91,7 @@ class NetPruner(BasePruner):
         if seed is not None and "random_state" in net.get_params():
             net.set_params(random_state=seed)
         X = inputs_for(net, data.X)
-        labels = Labels(net, data.y) if is_classifier(self) else None
+        labels = Labels(net, X, data.y) if is_classifier(self) else None
         y = targets_for(net, data.y if labels is None else labels.encoded)
         recipe, epochs = self._recipe(net)
         fit_params = data.fit_params
@@ -99,16 +99,19 @@ class NetPruner(BasePruner):
             fit_params = {**fit_params, "sample_weight": data.sample_weight}
         with seeded(seed, net.device):
             history = train_and_prune(net, recipe, epochs, X, y, verbose=self.verbose, **fit_params)
+        if labels is not None:
+            labels.check_outputs(X)
         with seeded(0, net.device):  # a net that predicts draws from torch's global generator
             model, unsupported = engine_or_torch(net, X, self.engine)
             output = _output_form(net, X, labels is not None)
-            n_features_out = model.transform(X[:1].reshape(1, -1) if unsupported is None else X[:1])
+            row = X[:1].reshape(1, -1) if unsupported is None else X[:1]
+            hidden = model.transform(row)
         return Pruned(
             estimator=net,
             model=model,
             sparse_weights=partial(sparse_weights, net, self.layers),
             sparsity=measured_sparsity(net, self.layers),
-            n_features_out=n_features_out.shape[1],
+            n_features_out=hidden.shape[1],
             history=history,
             classes=None if labels is None else labels.classes,
             output=output,

@@ -1,5 +1,6 @@
 """The life of a net inside `fit`: skorch's own training, entered through one callback."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -87,9 +88,28 @@ def train_and_prune(
         with _last_callback(net, pruning), _max_epochs(net, epochs):
             train = net.partial_fit if net.initialized_ else net.fit
             train(X, y, **fit_params)
-    for name, layer in prunable_layers(net).items():
-        _finite_weight(name, layer)
+    _check_outcome(net, recipe, pruning.history_)
     return pruning.history_
+
+
+def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]) -> None:
+    """Refuse a net that learnt nothing but NaN; warn of one that is cut in two."""
+    layers = prunable_layers(net, recipe.layers)
+    weights = {name: _finite_weight(name, layer) for name, layer in layers.items()}
+    loss = history[-1].get("train_loss", 0.0) if history else 0.0
+    if not np.isfinite(loss):
+        raise ValueError(
+            f"train_loss is {loss} after the last epoch: lower the estimator's lr, scale X and y, "
+            f"or give it a criterion that fits what its module returns (NLLLoss wants "
+            f"probabilities, CrossEntropyLoss logits)."
+        )
+    empty = [name for name, weight in weights.items() if not weight.any()]
+    if empty and recipe.sparsity < 1:
+        warnings.warn(
+            f"sparsity={recipe.sparsity} leaves no weight in {empty}, so predictions do not "
+            f"depend on X through them; lower sparsity, or take allocation='uniform'.",
+            stacklevel=5,
+        )
 
 
 class PruningCallback(Callback):
@@ -292,12 +312,17 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
             found[name] = layer
     if not found:
         raise ValueError(f"estimator has no Linear or Conv layer to prune: {net.module!r}.")
-    if layers is None:
-        return found
-    unknown = sorted(set(layers) - set(found))
-    if unknown or not layers:
-        raise ValueError(f"layers={layers!r} must name layers among {list(found)}.")
-    return {name: layer for name, layer in found.items() if name in set(layers)}
+    if layers is not None:
+        if not layers or set(layers) - set(found):
+            raise ValueError(f"layers={layers!r} must name layers among {list(found)}.")
+        found = {name: layer for name, layer in found.items() if name in set(layers)}
+    computed = [name for name, layer in found.items() if "weight" not in layer._parameters]
+    if computed:
+        raise ValueError(
+            f"the weights of {computed} are no parameters but computed from others (weight_norm, "
+            f"torch's own pruning): make them plain again, or leave the layers out of layers."
+        )
+    return found
 
 
 def _named_modules(net: NeuralNet) -> Iterator[tuple[str, nn.Module]]:
@@ -367,13 +392,17 @@ def _finite_weight(name: str, layer: Prunable) -> np.ndarray:
 def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
     """Put a callback behind the user's own, and take every trace of it away again."""
     own = net.callbacks
+    disabled = own == "disable"  # skorch's word for "not even the default ones"
     if net.initialized_:
         net.callbacks_ = [*net.callbacks_, ("skprune", callback)]
     else:
-        net.callbacks = [*(own or []), ("skprune", callback)]
+        net.callbacks = [*([] if disabled else own or []), ("skprune", callback)]
+        if disabled:
+            net.get_default_callbacks = list
     try:
         yield
     finally:
+        vars(net).pop("get_default_callbacks", None)
         net.callbacks = own
         running = getattr(net, "callbacks_", [])  # there are none if fit refused its data
         net.callbacks_ = [(name, cb) for name, cb in running if cb is not callback]

@@ -136,7 +136,8 @@ class CostComplexityPruner(BasePruner):
         path = pruning_path(full.left, full.right, RISKS[self.risk](full))
         step = self._chosen_step(path)
         collapsed = path.collapsed(step)
-        if step > 0:
+        # scikit-learn puts nodes into depth-first order at any price but zero
+        if step > 0 or self.ccp_alpha:
             estimator.tree_ = prune_sklearn_tree(estimator.tree_, collapsed)
         model = engine_tree(estimator, self.engine)
         return Pruned(

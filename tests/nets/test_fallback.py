@@ -106,7 +106,7 @@ def test_embedding_net_gets_its_integers(lookup, words):
 def test_warning_comes_once_at_fit_and_names_the_layer(digits):
     net = user_net(ConvModule, max_epochs=1)
     with pytest.warns(UserWarning, match=WARNING + ".*conv: the engine has no Conv2d") as caught:
-        pruner = MagnitudePruner(net).fit(*digits)
+        pruner = MagnitudePruner(net, sparsity=0.5).fit(*digits)
     assert [str(w.message) for w in caught if WARNING in str(w.message)] == [str(caught[0].message)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -116,7 +116,7 @@ def test_warning_comes_once_at_fit_and_names_the_layer(digits):
 
 def test_warning_points_to_the_callers_line(digits):
     with pytest.warns(UserWarning, match=WARNING) as caught:
-        MagnitudePruner(user_net(ConvModule, max_epochs=1)).fit(*digits)
+        MagnitudePruner(user_net(ConvModule, max_epochs=1), sparsity=0.5).fit(*digits)
     assert caught[0].filename == __file__
 
 

@@ -192,7 +192,7 @@ def test_criteria_of_regressors_take_weights_over_several_targets(criterion, dia
 
 def test_batches_of_weight_zero_teach_nothing(diabetes):
     X, y = diabetes
-    sgd = {"optimizer": torch.optim.SGD, "batch_size": 10}
+    sgd = {"optimizer": torch.optim.SGD, "batch_size": 10, "iterator_train__shuffle": False}
     weight = np.r_[np.zeros(190), np.ones(10)]
     net = regressor(**sgd).fit(X, y, sample_weight=weight)
     assert largest_difference(net, regressor(**sgd).fit(X[190:], y[190:])) < 1e-6
@@ -432,3 +432,32 @@ def test_partial_fit_keeps_the_number_of_targets(diabetes):
     net = regressor().fit(X, y)
     with pytest.raises(ValueError, match="y has 2 outputs, the net has 1"):
         net.partial_fit(X, np.stack([y, y], axis=1))
+
+
+def test_sizes_may_be_given_in_advance():
+    net = MLPNetClassifier((5,), module__n_inputs=4, module__n_outputs=3).initialize()
+    assert net.module_.layers.output.out_features == 3
+    with pytest.raises(ValueError, match="module__n_outputs"):
+        MLPNetClassifier(module__n_inputs=4).initialize()
+
+
+def test_batch_norm_meets_no_batch_of_one_row(iris):
+    X, y = iris
+    net = classifier(batch_norm=True, batch_size=149).fit(X, y)
+    assert net.history[-1, "train_batch_count"] == 1
+
+
+def test_rows_sorted_by_class_are_shuffled(iris):
+    X, y = iris
+    order = np.argsort(y, kind="stable")
+    net = MLPNetClassifier((16,), lr=0.02, batch_size=16, random_state=0)
+    assert net.fit(X[order], y[order]).score(X, y) > 0.9
+
+
+def test_weights_need_a_criterion_that_can_be_weighted(iris):
+    class OwnLoss(nn.Module):
+        def forward(self, logits, y):
+            return nn.functional.cross_entropy(logits, y)
+
+    with pytest.raises(TypeError, match="criterion=OwnLoss has none"):
+        classifier(criterion=OwnLoss).fit(*iris, sample_weight=np.ones(150))

@@ -605,3 +605,40 @@ def test_verbose_shows_a_bar_over_the_epochs(iris, capsys):
 def test_quiet_by_default(iris, capsys):
     MagnitudePruner(mlp()).fit(*iris).predict(iris[0])
     assert capsys.readouterr() == ("", "")
+
+
+def test_disabled_callbacks_stay_disabled(iris):
+    pruner = MagnitudePruner(mlp(callbacks="disable"), sparsity=0.5).fit(*iris)
+    assert pruner.sparsity_ >= 0.5
+    assert pruner.estimator_.callbacks == "disable"
+    assert pruner.estimator_.callbacks_ == []
+    assert "get_default_callbacks" not in vars(pruner.estimator_)
+
+
+def test_computed_weights_are_refused_by_name(iris):
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = nn.utils.parametrizations.weight_norm(nn.Linear(4, 8))
+            self.fc2 = nn.Linear(8, 3)
+
+        def forward(self, X):
+            return self.fc2(torch.relu(self.fc1(X)))
+
+    net = user_net(Normed, max_epochs=1)
+    with pytest.raises(ValueError, match=r"\['fc1'\] are no parameters"):
+        MagnitudePruner(net).fit(*iris)
+    assert MagnitudePruner(net, layers=["fc2"], sparsity=0.5).fit(*iris).sparsity_ == 0.5
+
+
+def test_loss_that_is_no_number_is_refused(iris):
+    # NLLLoss takes the logarithm of what is said to be a probability and is a logit
+    net = mlp(criterion=nn.NLLLoss, lr=0.1, max_epochs=20)
+    with pytest.raises(ValueError, match="train_loss is nan"):
+        MagnitudePruner(net, sparsity=0.5, random_state=0).fit(*iris)
+
+
+def test_layer_left_without_weights_is_told(iris):
+    net = user_net(max_epochs=1)
+    with pytest.warns(UserWarning, match="leaves no weight in"):
+        MagnitudePruner(net, sparsity=0.99).fit(*iris)

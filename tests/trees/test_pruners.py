@@ -321,3 +321,12 @@ def test_a_tree_as_deep_as_it_has_rows_is_pruned():
     pruner = CostComplexityPruner(DecisionTreeRegressor(), sparsity=0.5).fit(rows, y)
     assert_array_equal(pruner.predict(rows), pruner.estimator_.predict(rows))
     assert pruner.sparsity_ >= 0.5
+
+
+def test_best_first_tree_is_reordered_at_any_price_but_zero(iris):
+    tree = DecisionTreeClassifier(max_leaf_nodes=8, random_state=0)
+    for alpha in (0.0, 1e-9):
+        ours = CostComplexityPruner(tree, ccp_alpha=alpha).fit(*iris).estimator_.tree_
+        theirs = clone(tree).set_params(ccp_alpha=alpha).fit(*iris).tree_
+        np.testing.assert_array_equal(ours.feature, theirs.feature)
+        np.testing.assert_array_equal(ours.value, theirs.value)

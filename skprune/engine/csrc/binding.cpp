@@ -8,6 +8,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -105,29 +106,58 @@ nb::object filled(const nb::object& empty, const nb::object& shape, const nb::ob
     throw nb::python_error();
 }
 
+// The Python side words errors for users; this is what keeps any call at all from crashing.
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+// As planning.MAX_WIDTH: the kernels hold a unit times 32 in 32 bits.
+constexpr std::int64_t kMaxWidth = (std::int64_t{1} << 27) - 1;
+
+bool is_width(std::int64_t n) { return n >= 1 && n <= kMaxWidth; }
+
+int checked_threads(int n_threads) { return std::clamp(n_threads, 1, 1024); }
+
 class BoundNetwork {
 public:
     BoundNetwork(const Numpy& numpy, std::int64_t n_features, std::int64_t row_batch,
                  const std::string& isa)
-        : numpy_(numpy), network_(n_features, row_batch, kernels_named(isa)) {}
+        : numpy_(numpy), network_(n_features, row_batch, kernels_named(isa)) {
+        require(is_width(n_features), "n_features is out of range");
+    }
 
     void add_layer(std::int64_t n_out, const Array<std::int64_t>& starts,
                    const Array<std::uint32_t>& columns, const Array<float>& weights,
                    const Array<float>& bias, int activation, float alpha, bool dense_rows,
                    bool dense_tiles) {
         const std::int64_t n_in = network_.width(network_.depth());
+        require(is_width(n_out), "n_out is out of range");
+        require(static_cast<std::int64_t>(starts.shape(0)) == n_out + 1, "starts are too few");
+        require(static_cast<std::int64_t>(bias.shape(0)) == n_out, "bias is of another length");
+        require(starts.data()[0] == 0, "starts do not start at 0");
+        for (std::int64_t o = 0; o < n_out; ++o) {
+            require(starts.data()[o] <= starts.data()[o + 1], "starts fall");
+        }
+        const auto nnz = static_cast<std::size_t>(starts.data()[n_out]);
+        require(nnz <= columns.shape(0) && nnz <= weights.shape(0), "weights are too few");
+        for (std::size_t i = 0; i < nnz; ++i) {
+            require(columns.data()[i] < n_in, "a column is out of range");
+        }
+        require(activation >= 0 && activation <= static_cast<int>(Activation::log_softmax),
+                "there is no such activation");
         network_.add_layer({n_out, n_in, starts.data(), columns.data(), weights.data()},
                            bias.data(), static_cast<Activation>(activation), alpha, dense_rows,
                            dense_tiles);
     }
 
     nb::object run(nb::handle X, int n_threads, int depth) const {
+        require(depth >= 0 && depth <= network_.depth(), "there is no layer of this depth");
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
         MatrixView view;
         if (!view_matrix(in, network_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
         return filled(numpy_.empty, shape, numpy_.float32, false, [&](void* out) {
-            return network_.run(view, n_threads, depth, static_cast<float*>(out));
+            return network_.run(view, checked_threads(n_threads), depth, static_cast<float*>(out));
         });
     }
 
@@ -150,7 +180,7 @@ public:
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
         return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, [&](void* out) {
-            return tree_.predict(view, n_threads, static_cast<double*>(out));
+            return tree_.predict(view, checked_threads(n_threads), static_cast<double*>(out));
         });
     }
 
@@ -160,7 +190,7 @@ public:
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::int_ shape(view.n_rows);
         return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, [&](void* out) {
-            return tree_.apply(view, n_threads, static_cast<std::int64_t*>(out));
+            return tree_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
         });
     }
 
@@ -208,6 +238,12 @@ NB_MODULE(_kernels, m) {
                      missing_left.data(),
                      value.data(),
                  };
+                 require(arrays.n_nodes >= 1 && is_width(n_features), "there is no node or feature");
+                 for (const std::size_t n : {feature.shape(0), threshold.shape(0), right.shape(0),
+                                             value.shape(0), missing_left.shape(0)}) {
+                     require(n == left.shape(0), "the arrays are of different lengths");
+                 }
+                 skprune::check_tree(arrays, n_features);
                  new (self) BoundTree(numpy, arrays, n_features, allow_nan, isa);
              })
         .def("predict", &BoundTree::predict, nb::arg().none(), nb::arg())

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "parallel.h"
 
@@ -31,6 +32,27 @@ std::vector<std::int64_t> level_order(const TreeArrays& arrays) {
 }
 
 }  // namespace
+
+void check_tree(const TreeArrays& arrays, std::int64_t n_features) {
+    const auto require = [](bool holds) {
+        if (!holds) throw std::invalid_argument("the arrays are no tree");
+    };
+    std::vector<bool> seen(arrays.n_nodes);
+    std::vector<std::int64_t> open{0};
+    seen[0] = true;
+    while (!open.empty()) {
+        const std::int64_t node = open.back();
+        open.pop_back();
+        if (arrays.left[node] < 0) continue;
+        require(arrays.feature[node] >= 0 && arrays.feature[node] < n_features);
+        require(!std::isnan(arrays.threshold[node]));
+        for (const std::int64_t child : {arrays.left[node], arrays.right[node]}) {
+            require(child >= 0 && child < arrays.n_nodes && !seen[child]);
+            seen[child] = true;
+            open.push_back(child);
+        }
+    }
+}
 
 std::size_t tree_scratch(const MatrixView& X, std::int64_t n_rows) {
     const bool in_place = !X.is_double && X.column_stride == sizeof(float);

@@ -20,6 +20,9 @@ struct TreeArrays {
     const double* value;
 };
 
+// Throws std::invalid_argument unless the root spans a tree whose splits read known features.
+void check_tree(const TreeArrays& arrays, std::int64_t n_features);
+
 class Tree {
 public:
     Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan, const Kernels& kernels);

@@ -137,7 +137,8 @@ class _SparseEstimator(BaseEstimator):
 
     def _validate(self, X: Any) -> np.ndarray:
         allow_nd = getattr(self.model, "allow_nd", False)
-        if not allow_nd and np.ndim(X) > 2:
+        X = np.asarray(X) if isinstance(X, list | tuple) else X
+        if not allow_nd and getattr(X, "ndim", 2) > 2:
             X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
         return validate_data(
             self,

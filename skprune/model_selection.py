@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.ma import MaskedArray
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Tags, get_tags, indexable
@@ -42,7 +42,10 @@ def _refitted_has(name: str) -> Callable[["PrunerCV"], bool]:
     return check
 
 
-class PrunerCV(MetaEstimatorMixin, BaseEstimator):
+# set_output is the pruner's, so the output of transform is not wrapped once more
+class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
+    TransformerMixin, MetaEstimatorMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     """Choose how much to prune, by cross-validation along the path of a pruner.
 
     What :class:`~sklearn.model_selection.GridSearchCV` over the same values and folds would
@@ -207,7 +210,8 @@ class PrunerCV(MetaEstimatorMixin, BaseEstimator):
             raise ValueError("rule='one_se' needs two folds or more; cv gave one.")
 
         values = self._values(X, y, name, fit_params)
-        growing = np.argsort(self.pruner.path_params[name] * _numbers(values, name), kind="stable")
+        direction = self.pruner.path_params[name]
+        growing = np.argsort(direction * _numbers(values, name), kind="stable")
         folds = Parallel(n_jobs=self.n_jobs)(
             delayed(_score_fold)(
                 self.pruner, name, [values[i] for i in growing], X, y, train, test, scorer,
@@ -218,7 +222,7 @@ class PrunerCV(MetaEstimatorMixin, BaseEstimator):
         results = _cv_results(name, values, folds, np.argsort(growing))
 
         best = int(results["rank_test_score"].argmin())
-        self.best_index_ = one_se_index(results) if self.rule == "one_se" else best
+        self.best_index_ = best if self.rule == "best" else one_se_index(results, direction)
         self.best_params_ = results["params"][self.best_index_]
         self.best_score_ = results["mean_test_score"][self.best_index_]
         self.cv_results_ = results
@@ -453,18 +457,21 @@ def fold_scores(cv_results: dict[str, Any]) -> np.ndarray:
     return np.stack([cv_results[f"split{i}_test_score"] for i in range(folds)], axis=1)
 
 
-def one_se_index(cv_results: dict[str, Any]) -> int:
+def one_se_index(cv_results: dict[str, Any], direction: int | None = None) -> int:
     """Find the sparsest value whose mean score is within one standard error of the best.
 
     Parameters
     ----------
     cv_results : dict of str to array
         `cv_results_` of :class:`PrunerCV`, of two folds or more.
+    direction : {1, -1}, default=None
+        Whether a larger value prunes more, or less; see `path_params` of the pruner. None looks
+        at the sparsities reached.
 
     Returns
     -------
     index : int
-        Its row. Among values that are as sparse, the one on the side to which sparsity grows.
+        Its row.
 
     Examples
     --------
@@ -485,9 +492,9 @@ def one_se_index(cv_results: dict[str, Any]) -> int:
     best = np.nanargmax(means)
     near = np.flatnonzero(means >= means[best] - standard_errors(fold_scores(cv_results))[best])
     values = np.array([value for params in cv_results["params"] for value in params.values()])
-    if values[sparsity.argmax()] < values[sparsity.argmin()]:
-        values = -values
-    return int(near[np.lexsort((values[near], sparsity[near]))[-1]])
+    if direction is None:
+        direction = -1 if values[sparsity.argmax()] < values[sparsity.argmin()] else 1
+    return int(near[np.argmax(direction * values[near])])
 
 
 def _takes_weights(scorer: Any) -> bool:

@@ -17,7 +17,7 @@ from sklearn.metrics import (
     r2_score,
 )
 from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData, score_of
 from skprune.engine import Tree
@@ -383,8 +383,8 @@ def _as_additive(
     if params.keys() - {"sample_weight"} or (metric is r2_score and len(y) < 2):
         return None
     weight = params.get("sample_weight")
-    weight = np.ones(len(y)) if weight is None else _check_sample_weight(weight, y, dtype=float)
-    if not weight.sum() > 0:
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    if weight.shape != (len(y),) or not weight.sum() > 0:
         return None
     if not classifies:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

@@ -17,6 +17,7 @@ from sklearn.metrics import (
     r2_score,
 )
 from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData, score_of
@@ -229,8 +230,10 @@ class TreePathPruner(BasePruner):
         return self._grow(self._validate_training_data(X, y, sample_weight, fit_params))
 
     def _step_for(self, path: PruningPath, name: str, value: Any) -> int:
+        # thousands of values on a large tree: the other parameters were checked once
+        constraints = {name: self._parameter_constraints[name]}
+        validate_parameter_constraints(constraints, {name: value}, type(self).__name__)
         setattr(self, name, value)
-        self._validate_params()
         return self._chosen_step(path)
 
 

@@ -16,6 +16,8 @@ _HOME = {
     "MLPNetClassifier": "skprune.nets.modules",
     "MLPNetRegressor": "skprune.nets.modules",
     "MagnitudePruner": "skprune.nets.pruners",
+    "PrunerCV": "skprune.model_selection",
+    "PruningCurveDisplay": "skprune.inspection",
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",
 }

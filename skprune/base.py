@@ -1,10 +1,11 @@
 """BasePruner: the contract that every pruner keeps. Subclasses only say how to prune."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -90,6 +91,58 @@ class Pruned:
     unsupported: str | None = None
 
 
+@dataclass
+class PathScores:
+    """How the pruners of a path do on other rows: arrays of one entry a value.
+
+    Attributes
+    ----------
+    scores, sparsities : ndarray of shape (n_values,), float64
+        What the scorer says of each pruner, and its `sparsity_`.
+    fit_times, score_times : ndarray of shape (n_values,), float64
+        Seconds. What was done once for many values is shared out among them.
+    """
+
+    scores: np.ndarray
+    sparsities: np.ndarray
+    fit_times: np.ndarray
+    score_times: np.ndarray
+
+
+def score_of(scorer: Callable, estimator: Any, X: Any, y: Any, params: dict[str, Any]) -> float:
+    """Call a scorer, and refuse an answer that is not one number.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(estimator, X, y, **params)``.
+    estimator : estimator
+        What is scored.
+    X, y : array-like
+        Rows and their targets.
+    params : dict
+        Further arguments, such as `sample_weight`.
+
+    Returns
+    -------
+    score : float
+        The higher, the better.
+
+    Raises
+    ------
+    ValueError
+        For a dict of several scores, or anything else that is not a number.
+    """
+    score = scorer(estimator, X, y, **params)
+    if isinstance(score, np.ndarray) and score.size == 1:
+        score = score.item()
+    if not isinstance(score, Real):
+        raise ValueError(
+            f"scoring must give one number, for one metric; {scorer!r} gave {score!r}."
+        )
+    return float(score)
+
+
 def _estimator_has(name: str) -> Callable[["BasePruner"], bool]:
     def check(pruner: "BasePruner") -> bool:
         getattr(pruner.estimator, name)  # its AttributeError tells the user what is missing
@@ -132,6 +185,9 @@ class BasePruner(
         ],
         "engine": [StrOptions({"auto", "native", "scipy"})],
     }
+    # the parameters that a path can run along, the default first: 1 where a larger value prunes
+    # more, -1 where it prunes less
+    path_params: ClassVar[dict[str, int]] = {"sparsity": 1}
 
     @abstractmethod
     def _prune(self, data: TrainingData) -> Pruned:
@@ -183,6 +239,168 @@ class BasePruner(
             self.__dict__ = before
             raise
         return self
+
+    def path_param(self, param_name: str | None = None) -> str:
+        """Name the parameter that a path runs along.
+
+        Parameters
+        ----------
+        param_name : str, default=None
+            Is checked. None takes the parameter by which the pruner already says how much to
+            prune, or else the pruner's default.
+
+        Returns
+        -------
+        name : str
+            One of `path_params`.
+
+        Raises
+        ------
+        ValueError
+            If the pruner has no path along `param_name`.
+        """
+        if param_name is None:
+            given = (name for name in self.path_params if getattr(self, name) is not None)
+            return next(given, next(iter(self.path_params)))
+        if param_name not in self.path_params:
+            raise ValueError(
+                f"param_name must be one of {list(self.path_params)}, along which the path of "
+                f"{type(self).__name__} runs; got {param_name!r}."
+            )
+        return param_name
+
+    def path(
+        self,
+        X: Any,
+        y: Any,
+        values: Sequence[Any],
+        *,
+        param_name: str | None = None,
+        sample_weight: Any = None,
+        **fit_params: Any,
+    ) -> Iterator[Self]:
+        """Fit a pruner for each of several choices of how much to prune.
+
+        A pruner that can go on from one value to the next, or cut every pruned model from one
+        that was trained once, does so; any other is trained anew for each value.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or targets.
+        values : sequence
+            Values of the parameter, such that each prunes at least as much as the one before.
+        param_name : str, default=None
+            The parameter; see `path_param`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        **fit_params : dict
+            As in `fit`.
+
+        Yields
+        ------
+        pruner : BasePruner
+            A clone with the parameter set, as its `fit` would leave it, for each value in turn.
+            This pruner itself is not changed.
+        """
+        name = self.path_param(param_name)
+        for value in values:
+            pruner = clone(self).set_params(**{name: value})
+            yield pruner.fit(X, y, sample_weight=sample_weight, **fit_params)
+
+    def path_values(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        param_name: str | None = None,
+        sample_weight: Any = None,
+        **fit_params: Any,
+    ) -> list[Any]:
+        """List the values of the parameter that are worth trying on some data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or targets.
+        param_name : str, default=None
+            The parameter; see `path_param`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        **fit_params : dict
+            As in `fit`.
+
+        Returns
+        -------
+        values : list
+            In growing sparsity.
+
+        Raises
+        ------
+        ValueError
+            If the pruner cannot tell.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not know which values of "
+            f"{self.path_param(param_name)} are worth trying; name some."
+        )
+
+    def path_scores(
+        self,
+        X: Any,
+        y: Any,
+        values: Sequence[Any],
+        X_test: Any,
+        y_test: Any,
+        scorer: Callable,
+        *,
+        param_name: str | None = None,
+        score_params: dict[str, Any] | None = None,
+        **fit_params: Any,
+    ) -> PathScores:
+        """Score the pruners of `path` on other rows.
+
+        A pruner that can score all of them at once does so.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or targets.
+        values : sequence
+            As in `path`.
+        X_test : array-like of shape (n_test, n_features)
+            Rows to score on.
+        y_test : array-like of shape (n_test,) or (n_test, n_outputs)
+            Their labels or targets.
+        scorer : callable
+            ``scorer(estimator, X, y, **score_params)``, as scikit-learn's.
+        param_name : str, default=None
+            The parameter; see `path_param`.
+        score_params : dict, default=None
+            Further arguments of the scorer.
+        **fit_params : dict
+            As in `fit`, `sample_weight` among them.
+
+        Returns
+        -------
+        scores : PathScores
+            One entry a value, in their order.
+        """
+        fitted = self.path(X, y, values, param_name=param_name, **fit_params)
+        told = np.empty((4, len(values)))
+        for number in range(len(values)):
+            start = perf_counter()
+            pruner = next(fitted)
+            trained = perf_counter()
+            score = score_of(scorer, pruner, X_test, y_test, score_params or {})
+            told[:, number] = (score, pruner.sparsity_, trained - start, perf_counter() - trained)
+        return PathScores(*told)
 
     @property
     def _is_frozen(self) -> bool:

@@ -142,7 +142,8 @@ def test_import_brings_nothing_heavy_along():
 def test_the_pruners_bring_nothing_along_that_scikit_learn_does_not():
     # scikit-learn itself imports pandas where it is installed
     loaded = loaded_by(
-        "from skprune import CostComplexityPruner, MagnitudePruner", "import sklearn.tree"
+        "from skprune import CostComplexityPruner, MagnitudePruner, PrunerCV, PruningCurveDisplay",
+        "import sklearn.model_selection, sklearn.tree",
     )
     assert "skprune" in loaded
     assert not loaded & HEAVY

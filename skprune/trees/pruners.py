@@ -1,6 +1,7 @@
 """The pruners of trees: each a risk and a rule to stop, over one engine of paths."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skprune.base import BasePruner, Pruned, TrainingData
 from skprune.engine import Tree
 from skprune.trees.arrays import TreeArrays, prune_sklearn_tree, sparse_weights
+from skprune.trees.paths import GrownTree, TreePathPruner
 from skprune.trees.risks import impurity_risk, misclassification_risk
 from skprune.trees.weakest_link import PruningPath, pruning_path
 
@@ -23,7 +25,7 @@ RISKS: dict[str, Callable[[TreeArrays], np.ndarray]] = {
 }
 
 
-class CostComplexityPruner(BasePruner):
+class CostComplexityPruner(TreePathPruner):
     """Minimal cost-complexity pruning of a CART tree.
 
     Among all pruned subtrees T the one that minimises ``R(T) + alpha * leaves(T)`` is kept, for
@@ -40,7 +42,7 @@ class CostComplexityPruner(BasePruner):
         every size; the first that is sparse enough is taken.
     ccp_alpha : float >= 0, default=None
         Price of a leaf. The result is that of scikit-learn's own `ccp_alpha`; as there, 0
-        removes nothing.
+        removes nothing. Infinity leaves the root alone.
     max_leaf_nodes : int, default=None
         The largest subtree of the path with at most so many leaves is taken.
 
@@ -100,11 +102,12 @@ class CostComplexityPruner(BasePruner):
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **BasePruner._parameter_constraints,
         "sparsity": [Interval(Real, 0, 1, closed="both"), None],
-        "ccp_alpha": [Interval(Real, 0, None, closed="left"), None],
+        "ccp_alpha": [Interval(Real, 0, None, closed="both"), None],  # infinity is a price
         "max_leaf_nodes": [Interval(Integral, 1, None, closed="left"), None],
         "risk": [StrOptions(set(RISKS))],
         "sparse_output": ["boolean"],
     }
+    path_params: ClassVar[dict[str, int]] = {"ccp_alpha": 1, "sparsity": 1, "max_leaf_nodes": -1}
 
     def __init__(
         self,
@@ -127,14 +130,17 @@ class CostComplexityPruner(BasePruner):
         self.n_jobs = n_jobs
         self.engine = engine
 
-    def _prune(self, data: TrainingData) -> Pruned:
+    def _grow(self, data: TrainingData) -> GrownTree:
         estimator = self._unfitted_or_frozen_copy()
         self._check_parameters_agree(estimator)
         if not self._is_frozen:
             estimator.fit(data.X, data.y, sample_weight=data.sample_weight, **data.fit_params)
         full = TreeArrays.from_sklearn(estimator.tree_)
         path = pruning_path(full.left, full.right, RISKS[self.risk](full))
-        step = self._chosen_step(path)
+        return GrownTree(estimator, full, path)
+
+    def _cut(self, grown: GrownTree, step: int) -> Pruned:
+        estimator, path = copy(grown.estimator), grown.path
         collapsed = path.collapsed(step)
         # scikit-learn puts nodes into depth-first order at any price but zero
         if step > 0 or self.ccp_alpha:
@@ -143,7 +149,7 @@ class CostComplexityPruner(BasePruner):
         return Pruned(
             estimator=estimator,
             model=model,
-            sparse_weights=partial(sparse_weights, full, collapsed),
+            sparse_weights=partial(sparse_weights, grown.full, collapsed),
             sparsity=float(path.sparsities[step]),
             n_features_out=model.n_leaves,
             history=_history(path, (0, step)),

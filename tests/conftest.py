@@ -18,6 +18,12 @@ settings.register_profile("skprune", deadline=None)  # shared machines pause at 
 settings.load_profile("skprune")
 
 
+@pytest.fixture(autouse=True)
+def seeded_torch():
+    """Let nets without a random state of their own learn the same in every run."""
+    torch.manual_seed(0)
+
+
 # stands at the top of a script that must run where torch is not installed
 FORBID_TORCH = """
 import sys

@@ -123,7 +123,8 @@ def test_warning_points_to_the_callers_line(digits):
 def test_net_that_the_engine_runs_brings_no_warning(iris):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        MagnitudePruner(user_net(), sparsity=0.5, random_state=0).fit(*iris)
+        pruner = MagnitudePruner(user_net(), sparsity=0.5, random_state=0).fit(*iris)
+    assert pruner.sparse_estimator_.predict(iris[0]).shape == (150,)
 
 
 def test_asking_for_the_sparse_estimator_names_the_layer(conv):

@@ -204,6 +204,7 @@ def test_pruner_is_importable_and_clonable_without_torch():
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from skprune import MagnitudePruner
-clone(MagnitudePruner(LogisticRegression(), sparsity=0.5))
+print(clone(MagnitudePruner(LogisticRegression(), sparsity=0.5)).sparsity)
 """
-    subprocess.run([sys.executable, "-c", FORBID_TORCH + code], check=True, timeout=60)
+    command = [sys.executable, "-c", FORBID_TORCH + code]
+    assert subprocess.run(command, check=True, timeout=60, capture_output=True).stdout == b"0.5\n"

@@ -19,7 +19,9 @@ __all__ = [
     "node_depths",
     "parents",
     "prune_sklearn_tree",
+    "rebuild_sklearn_tree",
     "sparse_weights",
+    "subtree_weights",
     "topological_order",
 ]
 
@@ -273,7 +275,7 @@ def topological_order(left: ArrayLike, right: ArrayLike) -> Ints:
     """
     left, right = _integers("left", left), _integers("right", right)
     node_depths(parents(left, right))
-    return _depth_first(left, right)
+    return reached_nodes(left, right)
 
 
 def prune_sklearn_tree(tree_: Any, collapsed: ArrayLike) -> Any:
@@ -314,34 +316,77 @@ def prune_sklearn_tree(tree_: Any, collapsed: ArrayLike) -> Any:
     >>> pruned.children_left.tolist(), pruned.value.ravel().tolist()
     ([1, -1, -1], [4.66..., 2.5, 9.0])
     """
-    state = tree_.__getstate__()
-    left, right = state["nodes"]["left_child"], state["nodes"]["right_child"]
-    depth = node_depths(parents(left, right))
-    left, right = _subtree(left, right, collapsed)
-    order = _depth_first(left, right)
+    nodes = tree_.__getstate__()["nodes"]
+    node_depths(parents(nodes["left_child"], nodes["right_child"]))
+    return rebuild_sklearn_tree(
+        tree_, *cut_children(nodes["left_child"], nodes["right_child"], collapsed)
+    )
 
-    nodes = state["nodes"][order]
+
+def rebuild_sklearn_tree(
+    tree_: Any,
+    left: Ints,
+    right: Ints,
+    root: int = 0,
+    nodes: TreeArrays | None = None,
+) -> Any:
+    """Return a copy of a scikit-learn ``tree_`` whose nodes hang together in another way.
+
+    Parameters
+    ----------
+    tree_ : sklearn.tree._tree.Tree
+        Left as it is.
+    left, right : ndarray of shape (n_nodes,), intp
+        Children of each node that stays, by its number in `tree_`; both -1 where it is a leaf.
+    root : int, default=0
+        The node on top.
+    nodes : TreeArrays, default=None
+        Where given, its values, impurities and numbers of samples replace those of `tree_`.
+
+    Returns
+    -------
+    sklearn.tree._tree.Tree
+        With its nodes in depth-first order, as :func:`prune_sklearn_tree` tells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune.trees.arrays import rebuild_sklearn_tree
+    >>> full = DecisionTreeRegressor().fit([[0], [1], [5]], [2.0, 3.0, 9.0]).tree_
+    >>> below = rebuild_sklearn_tree(full, full.children_left, full.children_right, root=1)
+    >>> below.children_left.tolist(), below.value.ravel().tolist()
+    ([1, -1, -1], [2.5, 2.0, 3.0])
+    """
+    state = tree_.__getstate__()
+    order = reached_nodes(left, right, root)
+    kept, values = state["nodes"][order], state["values"][order]
+    if nodes is not None:
+        values = nodes.value[order]
+        for name in ("impurity", "n_node_samples", "weighted_n_node_samples"):
+            kept[name] = getattr(nodes, name)[order]
     number = np.full(len(left) + 1, NO_CHILD, dtype=np.intp)  # the last entry answers for NO_CHILD
     number[order] = np.arange(len(order))
-    nodes["left_child"] = number[left[order]]
-    nodes["right_child"] = number[right[order]]
-    leaf = nodes["left_child"] == NO_CHILD
-    nodes["feature"][leaf] = UNDEFINED
-    nodes["threshold"][leaf] = UNDEFINED
-    nodes["missing_go_to_left"][leaf] = 0
+    kept["left_child"] = number[left[order]]
+    kept["right_child"] = number[right[order]]
+    leaf = kept["left_child"] == NO_CHILD
+    kept["feature"][leaf] = UNDEFINED
+    kept["threshold"][leaf] = UNDEFINED
+    kept["missing_go_to_left"][leaf] = 0
 
     make, arguments = tree_.__reduce__()[:2]
-    pruned = make(*arguments)
-    pruned.__setstate__(
+    rebuilt = make(*arguments)
+    depths = node_depths(parents(kept["left_child"], kept["right_child"]))
+    rebuilt.__setstate__(
         state
         | {
-            "max_depth": int(depth[order].max()),
+            "max_depth": int(depths.max()),
             "node_count": len(order),
-            "nodes": nodes,
-            "values": state["values"][order],
+            "nodes": kept,
+            "values": values,
         }
     )
-    return pruned
+    return rebuilt
 
 
 def sparse_weights(tree: TreeArrays, collapsed: ArrayLike) -> dict[str, csr_array]:
@@ -399,15 +444,48 @@ def sparse_weights(tree: TreeArrays, collapsed: ArrayLike) -> dict[str, csr_arra
     >>> weights["C"].toarray().tolist(), weights["E"].toarray().tolist()
     ([[1.0, -1.0], [0.0, 0.0]], [[2.5], [9.0]])
     """
-    left, right = _subtree(tree.left, tree.right, collapsed)
-    order = _depth_first(left, right)
+    return subtree_weights(tree, *cut_children(tree.left, tree.right, collapsed))
+
+
+def subtree_weights(
+    tree: TreeArrays, left: Ints, right: Ints, root: int = 0
+) -> dict[str, csr_array]:
+    """Write some nodes of a tree, joined in their own way, as the weights of a sparse net.
+
+    Parameters
+    ----------
+    tree : TreeArrays
+        The full tree, with the values that the leaves are to have.
+    left, right : ndarray of shape (n_nodes,), intp
+        Children of each node that stays, by its number in `tree`; both -1 where it is a leaf.
+    root : int, default=0
+        The node on top.
+
+    Returns
+    -------
+    dict of csr_array, float64
+        As :func:`sparse_weights`.
+
+    Examples
+    --------
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from skprune.trees.arrays import TreeArrays, subtree_weights
+    >>> full = DecisionTreeRegressor().fit([[0], [1], [5]], [2.0, 3.0, 9.0]).tree_
+    >>> full = TreeArrays.from_sklearn(full)
+    >>> weights = subtree_weights(full, full.left, full.right, root=1)
+    >>> weights["b"].toarray().tolist(), weights["E"].toarray().tolist()
+    ([[0.0], [0.5]], [[2.0], [3.0]])
+    """
+    order = reached_nodes(left, right, root)
     leaves = order[left[order] == NO_CHILD]
     kept = np.zeros(tree.n_nodes, dtype=np.bool_)
     kept[order] = left[order] != NO_CHILD
+    above = np.full(tree.n_nodes, -1, dtype=np.intp)
+    above[left[kept]] = above[right[kept]] = np.flatnonzero(kept)
 
     splits = np.flatnonzero(tree.is_split)
     row = np.cumsum(tree.is_split) - 1  # of each split among `splits`
-    ancestors, leaf, side = _leaf_ancestors(tree.left, parents(tree.left, tree.right), leaves)
+    ancestors, leaf, side = _leaf_ancestors(left, above, leaves)
     A = csr_array(
         (np.ones(np.count_nonzero(kept)), (row[kept], tree.feature[kept])),
         shape=(len(splits), tree.n_features),
@@ -463,7 +541,7 @@ def _check_children(left: Ints, right: Ints) -> None:
         raise ValueError(f"Node {node} is not reachable from the root: it is nobody's child.")
 
 
-def _subtree(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[Ints, Ints]:
+def cut_children(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[Ints, Ints]:
     """Return the children with those of collapsed nodes cut off."""
     left, right, collapsed = np.asarray(left), np.asarray(right), np.asarray(collapsed)
     if collapsed.dtype != np.bool_ or collapsed.shape != left.shape:
@@ -474,12 +552,12 @@ def _subtree(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[I
     return np.where(collapsed, NO_CHILD, left), np.where(collapsed, NO_CHILD, right)
 
 
-def _depth_first(left: Ints, right: Ints) -> Ints:
-    """Return the nodes that the root reaches, in the order of :func:`topological_order`."""
+def reached_nodes(left: Ints, right: Ints, root: int = 0) -> Ints:
+    """Return the nodes that a root reaches, in the order of :func:`topological_order`."""
     # Item access on lists is several times faster than on arrays.
     lefts, rights = left.tolist(), right.tolist()
     order: list[int] = []
-    waiting = [0]
+    waiting = [root]
     while waiting:
         node = waiting.pop()
         while node != NO_CHILD:

@@ -13,9 +13,12 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CostComplexityPruner": "skprune.trees.pruners",
+    "ErrorBasedPruner": "skprune.trees.pruners",
     "MLPNetClassifier": "skprune.nets.modules",
     "MLPNetRegressor": "skprune.nets.modules",
     "MagnitudePruner": "skprune.nets.pruners",
+    "MinimumErrorPruner": "skprune.trees.pruners",
+    "ReducedErrorPruner": "skprune.trees.pruners",
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",
 }

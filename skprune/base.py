@@ -44,7 +44,7 @@ from skprune.estimators import Model, SparseClassifier, SparseRegressor
 class TrainingData:
     """What `fit` was given, checked.
 
-    `y` is None only for a frozen estimator that is not trained.
+    `y` is None only for a frozen estimator, where neither training nor the rule needs it.
     """
 
     X: np.ndarray
@@ -154,7 +154,7 @@ class BasePruner(
             arrays of more dimensions.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
-            is not fine-tuned.
+            is not fine-tuned, if what is removed does not depend on them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; an error if the wrapped estimator's `fit` does not take them.
         **fit_params : dict
@@ -196,6 +196,11 @@ class BasePruner(
     def _trains(self) -> bool:
         return not self._is_frozen
 
+    @property
+    def _needs_target(self) -> bool:
+        """Whether `y` has to be given; rules that look at it ask for it with frozen models, too."""
+        return self._trains
+
     def _route(self, fit_params: dict[str, Any]) -> dict[str, Any]:
         if not _routing_enabled():
             return fit_params
@@ -205,7 +210,7 @@ class BasePruner(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
         options = self._validation_options()
-        if y is None and not self._trains:
+        if y is None and not self._needs_target:
             X = validate_data(self, X, **options)
         else:
             X, y = validate_data(self, X, y, multi_output=self._takes_many_outputs, **options)

@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CostComplexityPruner": "skprune.trees.pruners",
+    "ErrorBasedPruner": "skprune.trees.pruners",
     "MLPNetClassifier": "skprune.nets.modules",
     "MLPNetRegressor": "skprune.nets.modules",
     "MagnitudePruner": "skprune.nets.pruners",
     "PrunerCV": "skprune.model_selection",
     "PruningCurveDisplay": "skprune.inspection",
+    "MinimumErrorPruner": "skprune.trees.pruners",
+    "ReducedErrorPruner": "skprune.trees.pruners",
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",
 }

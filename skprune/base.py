@@ -47,7 +47,7 @@ from skprune.estimators import Model, SparseClassifier, SparseRegressor
 class TrainingData:
     """What `fit` was given, checked.
 
-    `y` is None only for a frozen estimator that is not trained.
+    `y` is None only for a frozen estimator, where neither training nor the rule needs it.
     """
 
     X: np.ndarray
@@ -188,6 +188,8 @@ class BasePruner(
     # the parameters that a path can run along, the default first: 1 where a larger value prunes
     # more, -1 where it prunes less
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1}
+    # whether sparse X is taken where the wrapped estimator takes it
+    _accepts_sparse: ClassVar[bool] = False
 
     @abstractmethod
     def _prune(self, data: TrainingData) -> Pruned:
@@ -195,8 +197,12 @@ class BasePruner(
 
     def _validation_options(self) -> dict[str, Any]:
         """Give the arguments of `validate_data` that fit the wrapped estimator."""
-        allow_nan = get_tags(self).input_tags.allow_nan
-        return {"dtype": np.float32, "ensure_all_finite": "allow-nan" if allow_nan else True}
+        tags = get_tags(self).input_tags
+        return {
+            "accept_sparse": "csr" if tags.sparse else False,
+            "dtype": np.float32,
+            "ensure_all_finite": "allow-nan" if tags.allow_nan else True,
+        }
 
     @property
     def _takes_many_outputs(self) -> bool:
@@ -212,7 +218,7 @@ class BasePruner(
             arrays of more dimensions.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
-            is not fine-tuned.
+            is not fine-tuned, if what is removed does not depend on them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; an error if the wrapped estimator's `fit` does not take them.
         **fit_params : dict
@@ -417,6 +423,11 @@ class BasePruner(
     def _trains(self) -> bool:
         return not self._is_frozen
 
+    @property
+    def _needs_target(self) -> bool:
+        """Whether `y` has to be given; rules that look at it ask for it with frozen models, too."""
+        return self._trains
+
     def _route(self, fit_params: dict[str, Any]) -> dict[str, Any]:
         if not _routing_enabled():
             return fit_params
@@ -428,7 +439,7 @@ class BasePruner(
         options = self._validation_options()
         if self._is_frozen and hasattr(self.estimator.estimator, "feature_names_in_"):
             _check_feature_names(self.estimator.estimator, X, reset=False)
-        if y is None and not self._trains:
+        if y is None and not self._needs_target:
             X = validate_data(self, X, **options)
         else:
             X, y = validate_data(self, X, y, multi_output=self._takes_many_outputs, **options)
@@ -624,6 +635,7 @@ class BasePruner(
         tags.regressor_tags = inner.regressor_tags
         tags.target_tags = inner.target_tags
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.input_tags.sparse = self._accepts_sparse and inner.input_tags.sparse
         tags.non_deterministic = inner.non_deterministic
         tags.transformer_tags.preserves_dtype = []
         return tags

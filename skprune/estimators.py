@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skprune.engine import NonFiniteError
@@ -48,6 +49,7 @@ class _SparseEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._allow_nan
+        tags.input_tags.sparse = self._accepts_sparse
         tags.requires_fit = False
         return tags
 
@@ -66,6 +68,16 @@ class _SparseEstimator(BaseEstimator):
     @property
     def _allow_nan(self) -> bool:
         return getattr(self.model, "allow_nan", False)
+
+    @property
+    def _finite(self) -> bool | str:
+        if getattr(self.model, "allow_infinity", False):
+            return False
+        return "allow-nan" if self._allow_nan else True
+
+    @property
+    def _accepts_sparse(self) -> bool:
+        return getattr(self.model, "accepts_sparse", False)
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Do nothing: the model is frozen, as in :class:`sklearn.frozen.FrozenEstimator`.
@@ -144,10 +156,15 @@ class _SparseEstimator(BaseEstimator):
             self,
             X,
             reset=False,
+            accept_sparse="csr" if self._accepts_sparse else False,
             dtype=getattr(self.model, "dtype", np.float32),
             allow_nd=allow_nd,
-            ensure_all_finite="allow-nan" if self._allow_nan else True,
+            ensure_all_finite=self._finite,
         )
+
+
+def _has_decision_function(classifier: "SparseClassifier") -> bool:
+    return classifier.decision_threshold is not None
 
 
 class SparseClassifier(ClassifierMixin, _SparseEstimator):
@@ -166,6 +183,10 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
     threshold : float, default=None
         For two classes: predict the second where its probability exceeds this. None takes
         the more probable class.
+    decision_threshold : float, default=None
+        For models that decide before they turn their sums into probabilities, as boosted trees:
+        of two classes, predict the second where `decision_function` exceeds this; of more, the
+        one with the largest sum, whatever this is. None: the model has no decision function.
     feature_names_in : ndarray of str, default=None
         Names of the columns that X must have.
     n_jobs : int, default=None
@@ -198,12 +219,14 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         *,
         classes: Any,
         threshold: float | None = None,
+        decision_threshold: float | None = None,
         feature_names_in: np.ndarray | None = None,
         n_jobs: int | None = None,
     ) -> None:
         super().__init__(model, feature_names_in=feature_names_in, n_jobs=n_jobs)
         self.classes = classes
         self.threshold = threshold
+        self.decision_threshold = decision_threshold
 
     @property
     def classes_(self) -> Any:
@@ -248,6 +271,11 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         """
         if hasattr(self.model, "decide"):
             return np.take(self.classes, self._run("decide", X))
+        if self.decision_threshold is not None:
+            decision = self.decision_function(X)
+            binary = decision.ndim == 1
+            codes = decision > self.decision_threshold if binary else decision.argmax(axis=1)
+            return np.take(self.classes, codes.astype(np.intp))
         proba = self.predict_proba(X)
         if isinstance(proba, list):
             labels = [c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)]
@@ -255,6 +283,23 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         if self.threshold is not None:
             return np.take(self.classes, (proba[:, 1] > self.threshold).astype(np.intp))
         return np.take(self.classes, proba.argmax(axis=1))
+
+    @available_if(_has_decision_function)
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute what the model decides by.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The sums of the trees, float64; for two classes that of the second.
+        """
+        decision = self._run("decision", X)
+        return decision[:, 0] if decision.shape[1] == 1 else decision
 
     def predict_log_proba(self, X: Any) -> Any:
         """Predict logarithms of class probabilities.

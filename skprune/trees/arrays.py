@@ -1,4 +1,4 @@
-"""A flat, checked copy of a decision tree: from scikit-learn, back to it, and to sparse matrices.
+"""A flat, checked copy of a decision tree: from scikit-learn, and back to it.
 
 Everything here is loops over arrays, never over call frames: trees reach depths of thousands.
 A subtree is told by one boolean mask, ``collapsed``: True where a node becomes a leaf. What the
@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
 __all__ = [
     "TreeArrays",
     "node_depths",
     "parents",
     "prune_sklearn_tree",
-    "sparse_weights",
+    "rebuild_sklearn_tree",
     "topological_order",
 ]
 
@@ -273,7 +272,7 @@ def topological_order(left: ArrayLike, right: ArrayLike) -> Ints:
     """
     left, right = _integers("left", left), _integers("right", right)
     node_depths(parents(left, right))
-    return _depth_first(left, right)
+    return reached_nodes(left, right)
 
 
 def prune_sklearn_tree(tree_: Any, collapsed: ArrayLike) -> Any:
@@ -314,113 +313,77 @@ def prune_sklearn_tree(tree_: Any, collapsed: ArrayLike) -> Any:
     >>> pruned.children_left.tolist(), pruned.value.ravel().tolist()
     ([1, -1, -1], [4.66..., 2.5, 9.0])
     """
-    state = tree_.__getstate__()
-    left, right = state["nodes"]["left_child"], state["nodes"]["right_child"]
-    depth = node_depths(parents(left, right))
-    left, right = _subtree(left, right, collapsed)
-    order = _depth_first(left, right)
-
-    nodes = state["nodes"][order]
-    number = np.full(len(left) + 1, NO_CHILD, dtype=np.intp)  # the last entry answers for NO_CHILD
-    number[order] = np.arange(len(order))
-    nodes["left_child"] = number[left[order]]
-    nodes["right_child"] = number[right[order]]
-    leaf = nodes["left_child"] == NO_CHILD
-    nodes["feature"][leaf] = UNDEFINED
-    nodes["threshold"][leaf] = UNDEFINED
-    nodes["missing_go_to_left"][leaf] = 0
-
-    make, arguments = tree_.__reduce__()[:2]
-    pruned = make(*arguments)
-    pruned.__setstate__(
-        state
-        | {
-            "max_depth": int(depth[order].max()),
-            "node_count": len(order),
-            "nodes": nodes,
-            "values": state["values"][order],
-        }
+    nodes = tree_.__getstate__()["nodes"]
+    node_depths(parents(nodes["left_child"], nodes["right_child"]))
+    return rebuild_sklearn_tree(
+        tree_, *cut_children(nodes["left_child"], nodes["right_child"], collapsed)
     )
-    return pruned
 
 
-def sparse_weights(tree: TreeArrays, collapsed: ArrayLike) -> dict[str, csr_array]:
-    """Write a pruned tree as the weights of a sparse net with two hidden layers.
-
-    Its splits are those of the full tree, in node order; the rows of removed ones are empty, so
-    that ``1 - A.nnz / A.shape[0]`` is the sparsity. Its leaves are those of the pruned tree, from
-    left to right, as :func:`prune_sklearn_tree` orders them. It reads a row ``x`` of data so::
-
-        z = A @ x
-        left = (z <= b) | (isnan(z) & m)    which splits send x to the left
-        leaf = C.T @ left == d              one-hot: the leaf that x reaches
-        prediction = leaf @ E
+def rebuild_sklearn_tree(
+    tree_: Any,
+    left: Ints,
+    right: Ints,
+    root: int = 0,
+    nodes: TreeArrays | None = None,
+) -> Any:
+    """Return a copy of a scikit-learn ``tree_`` whose nodes hang together in another way.
 
     Parameters
     ----------
-    tree : TreeArrays
-        The full tree.
-    collapsed : array-like of shape (n_nodes,), bool
-        Nodes that become leaves.
+    tree_ : sklearn.tree._tree.Tree
+        Left as it is.
+    left, right : ndarray of shape (n_nodes,), intp
+        Children of each node that stays, by its number in `tree_`; both -1 where it is a leaf.
+    root : int, default=0
+        The node on top.
+    nodes : TreeArrays, default=None
+        Where given, its values, impurities and numbers of samples replace those of `tree_`.
 
     Returns
     -------
-    dict of csr_array, float64
-        - ``A`` (n_splits, n_features): 1 at the feature of each kept split.
-        - ``b`` (n_splits, 1): their thresholds.
-        - ``m`` (n_splits, 1): 1 where missing values go left.
-        - ``C`` (n_splits, n_leaves): +1 where a leaf is to the left of a split, -1 to the right.
-        - ``d`` (n_leaves, 1): left turns on the way to each leaf.
-        - ``E`` (n_leaves, n_outputs * n_classes): the values of the leaves.
-
-    Raises
-    ------
-    ValueError
-        If `collapsed` is not a boolean mask over the nodes.
-
-    Notes
-    -----
-    This is the form of Hummingbird's GEMM strategy [1]_. ``C`` has one entry per leaf and ancestor,
-    which is n_leaves * depth: many, for a tree that is a chain.
-
-    References
-    ----------
-    .. [1] S. Nakandala et al., "A Tensor Compiler for Unified Machine Learning Prediction Serving",
-       OSDI 2020, section 4.1.
+    sklearn.tree._tree.Tree
+        With its nodes in depth-first order, as :func:`prune_sklearn_tree` tells.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from skprune.trees.arrays import TreeArrays, sparse_weights
+    >>> from skprune.trees.arrays import rebuild_sklearn_tree
     >>> full = DecisionTreeRegressor().fit([[0], [1], [5]], [2.0, 3.0, 9.0]).tree_
-    >>> weights = sparse_weights(TreeArrays.from_sklearn(full), [False, True, False, False, False])
-    >>> weights["A"].toarray().tolist(), weights["b"].toarray().tolist()
-    ([[1.0], [0.0]], [[3.0], [0.0]])
-    >>> weights["C"].toarray().tolist(), weights["E"].toarray().tolist()
-    ([[1.0, -1.0], [0.0, 0.0]], [[2.5], [9.0]])
+    >>> below = rebuild_sklearn_tree(full, full.children_left, full.children_right, root=1)
+    >>> below.children_left.tolist(), below.value.ravel().tolist()
+    ([1, -1, -1], [2.5, 2.0, 3.0])
     """
-    left, right = _subtree(tree.left, tree.right, collapsed)
-    order = _depth_first(left, right)
-    leaves = order[left[order] == NO_CHILD]
-    kept = np.zeros(tree.n_nodes, dtype=np.bool_)
-    kept[order] = left[order] != NO_CHILD
+    state = tree_.__getstate__()
+    order = reached_nodes(left, right, root)
+    kept, values = state["nodes"][order], state["values"][order]
+    if nodes is not None:
+        values = nodes.value[order]
+        for name in ("impurity", "n_node_samples", "weighted_n_node_samples"):
+            kept[name] = getattr(nodes, name)[order]
+    number = np.full(len(left) + 1, NO_CHILD, dtype=np.intp)  # the last entry answers for NO_CHILD
+    number[order] = np.arange(len(order))
+    kept["left_child"] = number[left[order]]
+    kept["right_child"] = number[right[order]]
+    leaf = kept["left_child"] == NO_CHILD
+    kept["feature"][leaf] = UNDEFINED
+    kept["threshold"][leaf] = UNDEFINED
+    kept["missing_go_to_left"][leaf] = 0
 
-    splits = np.flatnonzero(tree.is_split)
-    row = np.cumsum(tree.is_split) - 1  # of each split among `splits`
-    ancestors, leaf, side = _leaf_ancestors(tree.left, parents(tree.left, tree.right), leaves)
-    A = csr_array(
-        (np.ones(np.count_nonzero(kept)), (row[kept], tree.feature[kept])),
-        shape=(len(splits), tree.n_features),
+    make, arguments = tree_.__reduce__()[:2]
+    rebuilt = make(*arguments)
+    depths = node_depths(parents(kept["left_child"], kept["right_child"]))
+    rebuilt.__setstate__(
+        state
+        | {
+            "max_depth": int(depths.max()),
+            "node_count": len(order),
+            "nodes": kept,
+            "values": values,
+        }
     )
-    C = csr_array((side, (row[ancestors], leaf)), shape=(len(splits), len(leaves)))
-    return {
-        "A": A,
-        "b": _column(np.where(kept, tree.threshold, 0.0)[splits]),
-        "m": _column((kept & tree.missing_go_to_left)[splits]),
-        "C": C,
-        "d": _column(np.bincount(leaf[side > 0], minlength=len(leaves))),
-        "E": csr_array(tree.value[leaves].reshape(len(leaves), -1)),
-    }
+    return rebuilt
 
 
 def _integers(name: str, values: ArrayLike) -> Ints:
@@ -463,7 +426,7 @@ def _check_children(left: Ints, right: Ints) -> None:
         raise ValueError(f"Node {node} is not reachable from the root: it is nobody's child.")
 
 
-def _subtree(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[Ints, Ints]:
+def cut_children(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[Ints, Ints]:
     """Return the children with those of collapsed nodes cut off."""
     left, right, collapsed = np.asarray(left), np.asarray(right), np.asarray(collapsed)
     if collapsed.dtype != np.bool_ or collapsed.shape != left.shape:
@@ -474,12 +437,12 @@ def _subtree(left: ArrayLike, right: ArrayLike, collapsed: ArrayLike) -> tuple[I
     return np.where(collapsed, NO_CHILD, left), np.where(collapsed, NO_CHILD, right)
 
 
-def _depth_first(left: Ints, right: Ints) -> Ints:
-    """Return the nodes that the root reaches, in the order of :func:`topological_order`."""
+def reached_nodes(left: Ints, right: Ints, root: int = 0) -> Ints:
+    """Return the nodes that a root reaches, in the order of :func:`topological_order`."""
     # Item access on lists is several times faster than on arrays.
     lefts, rights = left.tolist(), right.tolist()
     order: list[int] = []
-    waiting = [0]
+    waiting = [root]
     while waiting:
         node = waiting.pop()
         while node != NO_CHILD:
@@ -487,20 +450,3 @@ def _depth_first(left: Ints, right: Ints) -> Ints:
             waiting.append(rights[node])
             node = lefts[node]
     return np.array(order, dtype=np.intp)
-
-
-def _leaf_ancestors(left: Ints, parent: Ints, leaves: Ints) -> tuple[Ints, Ints, Floats]:
-    """Climb from all leaves at once; return triples (ancestor, position of the leaf, +1 or -1)."""
-    climbed: list[tuple[Ints, Ints, Floats]] = []
-    node, leaf = leaves, np.arange(len(leaves))
-    while len(node):
-        above = parent[node]
-        node, leaf, above = node[above >= 0], leaf[above >= 0], above[above >= 0]
-        climbed.append((above, leaf, np.where(left[above] == node, 1.0, -1.0)))
-        node = above
-    ancestors, positions, sides = zip(*climbed, strict=True)
-    return np.concatenate(ancestors), np.concatenate(positions), np.concatenate(sides)
-
-
-def _column(values: NDArray[Any]) -> csr_array:
-    return csr_array(values[:, np.newaxis].astype(np.float64))

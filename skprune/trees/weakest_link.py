@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skprune.trees.arrays import NO_CHILD, parents, topological_order
 
-__all__ = ["PruningPath", "node_alphas", "pruning_path"]
+__all__ = ["PruningPath", "first_step_for_sparsity", "node_alphas", "pruning_path"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -157,11 +157,7 @@ class PruningPath:
         ValueError
             If `sparsity` is not in [0, 1].
         """
-        if not 0.0 <= sparsity <= 1.0:
-            raise ValueError(f"sparsity must be in [0, 1], got {sparsity!r}.")
-        full = int(self.n_splits[0])
-        rounding = 4.0 * np.finfo(np.float64).eps * full
-        return self._first_step_with(int(full * (1.0 - sparsity) + rounding))
+        return first_step_for_sparsity(self.n_splits, sparsity)
 
     def step_for_max_leaf_nodes(self, max_leaf_nodes: int) -> int:
         """Return the step of the largest subtree with at most `max_leaf_nodes` leaves.
@@ -182,10 +178,44 @@ class PruningPath:
         """
         if max_leaf_nodes < 1:
             raise ValueError(f"max_leaf_nodes must be at least 1, got {max_leaf_nodes!r}.")
-        return self._first_step_with(max_leaf_nodes - 1)
+        return _first_step_with(self.n_splits, max_leaf_nodes - 1)
 
-    def _first_step_with(self, at_most: int) -> int:
-        return int(np.searchsorted(-self.n_splits, -at_most, side="left"))
+
+def first_step_for_sparsity(n_splits: Ints, sparsity: float) -> int:
+    """Return the first of falling numbers of splits that is a given fraction below the first.
+
+    Parameters
+    ----------
+    n_splits : ndarray of shape (n_steps,), intp
+        Splits left after each step.
+    sparsity : float
+        In [0, 1].
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If `sparsity` is not in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprune.trees.weakest_link import first_step_for_sparsity
+    >>> first_step_for_sparsity(np.array([10, 8, 3, 0]), 0.5)
+    2
+    """
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"sparsity must be in [0, 1], got {sparsity!r}.")
+    full = int(n_splits[0])
+    rounding = 4.0 * np.finfo(np.float64).eps * full
+    return _first_step_with(n_splits, int(full * (1.0 - sparsity) + rounding))
+
+
+def _first_step_with(n_splits: Ints, at_most: int) -> int:
+    return int(np.searchsorted(-n_splits, -at_most, side="left"))
 
 
 def pruning_path(left: ArrayLike, right: ArrayLike, risk: ArrayLike) -> PruningPath:

@@ -9,39 +9,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.tree import (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
     export_text,
     plot_tree,
 )
 
 from skprune import CostComplexityPruner
-from skprune.trees.pruners import engine_tree
+from tests.trees.pruners.cases import (
+    CASES,
+    DATA,
+    N_ROWS,
+    TREES,
+    WEIGHT,
+    X,
+    assert_equal_node_for_node,
+    predict_with_scipy,
+    subtrees,
+    target,
+)
 
-RNG = np.random.default_rng(0)
-N_ROWS = 160
-X = RNG.normal(size=(N_ROWS, 5)).astype(np.float32).astype(np.float64)
-NOISE = RNG.normal(size=(N_ROWS, 2))
-SIGNAL = np.stack([X[:, 0] * X[:, 1], np.sin(3 * X[:, 2])], axis=1) + NOISE / 2
-LABELS = np.digitize(SIGNAL, [-0.5, 0.5])
-WEIGHT = RNG.integers(0, 4, N_ROWS) + RNG.random(N_ROWS)
-WITH_GAPS = np.where(RNG.random(X.shape) < 0.15, np.nan, X)
-
-DATA = {
-    "plain": (X, 0, None),
-    "weighted": (X, 0, WEIGHT),
-    "missing": (WITH_GAPS, 0, None),
-    "missing and weighted": (WITH_GAPS, 0, WEIGHT),
-    "several outputs": (X, slice(None), None),
-}
-TREES = {
-    "classifier": DecisionTreeClassifier(random_state=0),
-    "entropy": DecisionTreeClassifier(criterion="entropy", min_samples_leaf=3, random_state=0),
-    "regressor": DecisionTreeRegressor(random_state=0),
-    "extra classifier": ExtraTreeClassifier(random_state=0),
-    "extra regressor": ExtraTreeRegressor(random_state=0),
-}
-CASES = [(tree, data) for tree in TREES for data in DATA]
 every_tree = pytest.mark.parametrize("kind", TREES)
 
 
@@ -53,21 +38,8 @@ def case(request):
     return clone(TREES[kind]), rows, target(kind, outputs), weight
 
 
-def target(kind, outputs=0):
-    return (SIGNAL if "regressor" in kind else LABELS)[:, outputs]
-
-
 def fitted(kind, **params):
     return CostComplexityPruner(TREES[kind], **params).fit(X, target(kind))
-
-
-def assert_equal_node_for_node(ours, theirs):
-    ours, theirs = ours.tree_.__getstate__(), theirs.tree_.__getstate__()
-    assert ours.keys() == theirs.keys()
-    for key in ours.keys() - {"nodes"}:
-        assert_array_equal(ours[key], theirs[key], err_msg=key)
-    for name in ours["nodes"].dtype.names:
-        assert_array_equal(ours["nodes"][name], theirs["nodes"][name], err_msg=name)
 
 
 # --- scikit-learn as the oracle -----------------------------------------------------------
@@ -187,15 +159,6 @@ def test_trees_own_limits_and_ccp_alpha_hold_before_ours():
 # --- all subtrees as the oracle -----------------------------------------------------------
 
 
-def subtrees(tree, risk, node=0):
-    """List (risk, leaves) of every pruned subtree below a node."""
-    alone = [(risk[node], 1)]
-    if tree.children_left[node] < 0:
-        return alone
-    left, right = (subtrees(tree, risk, c[node]) for c in (tree.children_left, tree.children_right))
-    return alone + [(a + b, n + m) for a, n in left for b, m in right]
-
-
 @pytest.mark.parametrize("risk", ["impurity", "misclassification"])
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 @pytest.mark.parametrize("alpha", [1e-9, 0.003, 0.011, 0.03, 0.1])
@@ -239,16 +202,6 @@ def test_misclassification_drops_splits_that_change_no_label():
 
 
 # --- the forms of the result --------------------------------------------------------------
-
-
-def predict_with_scipy(weights, rows):
-    """Run the sparse net of DESIGN section 1 as it is written there."""
-    A, b, m, C, d, E = (weights[name] for name in "AbmCdE")
-    z = (A @ rows.astype(np.float32).astype(np.float64).T).T
-    left = (z <= b.toarray()[:, 0]) | (np.isnan(z) & (m.toarray()[:, 0] != 0))
-    leaf = d.toarray()[:, 0] == (C.T @ left.T.astype(float)).T
-    assert (leaf.sum(axis=1) == 1).all()
-    return leaf.astype(float) @ E.toarray()
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.6, 1.0])
@@ -304,14 +257,6 @@ def test_frozen_tree_gives_the_same_as_one_grown_in_fit(kind):
     pruner = CostComplexityPruner(FrozenEstimator(tree), sparsity=0.5).fit(X)
     assert_equal_node_for_node(pruner.estimator_, fitted(kind, sparsity=0.5).estimator_)
     assert tree.tree_.node_count == n_nodes > pruner.estimator_.tree_.node_count
-
-
-@every_tree
-def test_engine_tree_predicts_as_a_plain_tree(kind):
-    tree = clone(TREES[kind]).fit(X, target(kind))
-    expected = tree.predict_proba(X) if "classifier" in kind or kind == "entropy" else None
-    values = engine_tree(tree).predict(X)
-    assert_array_equal(values, tree.predict(X)[:, None] if expected is None else expected)
 
 
 def test_a_tree_as_deep_as_it_has_rows_is_pruned():

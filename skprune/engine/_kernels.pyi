@@ -39,3 +39,32 @@ class Tree:
     ) -> None: ...
     def predict(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
     def apply(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+
+class Forest:
+    def __init__(
+        self,
+        feature: np.ndarray,
+        threshold: np.ndarray,
+        left: np.ndarray,
+        right: np.ndarray,
+        value: np.ndarray,
+        missing_left: np.ndarray,
+        tree_starts: np.ndarray,
+        outputs: np.ndarray,
+        base: np.ndarray,
+        divisor: float,
+        link: int,
+        set: np.ndarray,
+        sets: np.ndarray,
+        category_columns: np.ndarray,
+        category_starts: np.ndarray,
+        categories: np.ndarray,
+        n_features: int,
+        is_double: bool,
+        allow_nan: bool,
+        isa: str,
+        /,
+    ) -> None: ...
+    def predict(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+    def decide(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+    def apply(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from operator import index
 from typing import Any
 
 import numpy as np
+
+# of a sparse matrix at a time: 4 MB as float32
+_DENSE_ENTRIES = 1 << 20
 
 _NON_FINITE = "X contains NaN, infinity or a value too large for dtype('float32')."
 _INFINITE = "X contains infinity or a value too large for dtype('float32')."
@@ -29,11 +33,11 @@ def non_finite(allow_nan: bool = False) -> NonFiniteError:
     return NonFiniteError(_INFINITE if allow_nan else _NON_FINITE)
 
 
-def as_matrix(X: Any, n_features: int) -> np.ndarray:
+def as_matrix(X: Any, n_features: int, dtype: str = "float32") -> np.ndarray:
     """Return ``X`` as a 2-D float32 or float64 array of ``n_features`` columns.
 
     float32 and float64 pass without a copy, whatever their strides; other numeric types are
-    converted. Nothing is checked that needs a look at the values.
+    converted to `dtype`. Nothing is checked that needs a look at the values.
     """
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
@@ -50,7 +54,7 @@ def as_matrix(X: Any, n_features: int) -> np.ndarray:
     # long double keeps its range until the check for float32 sees it
     wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
     with np.errstate(over="ignore"):
-        return array.astype(np.float64 if wide else np.float32)
+        return array.astype(np.float64 if wide else dtype)
 
 
 def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.ndarray:
@@ -61,6 +65,25 @@ def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.nd
     if bad.any():
         raise non_finite(allow_nan)
     return array
+
+
+def dense_parts(X: Any, n_features: int) -> Iterator[np.ndarray]:
+    """Give a sparse ``X`` as dense float matrices of a few rows each, never all of it at once.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> [part.shape for part in dense_parts(csr_array((3, 2)), n_features=2)]
+    [(3, 2)]
+    """
+    if X.ndim != 2 or X.shape[1] != n_features:
+        raise ValueError(f"X must have {n_features} columns, but its shape is {X.shape}.")
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {X.dtype}.")
+    rows = X.tocsr()
+    n_rows = max(8, _DENSE_ENTRIES // max(1, n_features))
+    for first in range(0, max(1, rows.shape[0]), n_rows):
+        yield as_matrix(rows[first : first + n_rows].toarray(), n_features)
 
 
 def n_threads(n_jobs: int | None) -> int:

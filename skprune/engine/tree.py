@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
-from skprune.engine.checks import as_finite_float32, as_matrix, n_threads
+from skprune.engine.checks import as_finite_float32, as_matrix, dense_parts, n_threads
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import table
 
@@ -64,6 +65,8 @@ class Tree:
            [0., 1.]])
     """
 
+    accepts_sparse = True
+
     def __init__(
         self,
         feature: Any,
@@ -76,18 +79,23 @@ class Tree:
         allow_nan: bool = False,
         engine: str = "auto",
     ) -> None:
-        self.feature = _vector(feature, "feature", np.int64)
+        self.feature = checked_vector(feature, "feature", np.int64)
         n_nodes = len(self.feature)
-        self.threshold = _vector(threshold, "threshold", np.float64, n_nodes)
-        self.left = _vector(left, "left", np.int64, n_nodes)
-        self.right = _vector(right, "right", np.int64, n_nodes)
-        self.missing_go_to_left = _vector(
+        self.threshold = checked_vector(threshold, "threshold", np.float64, n_nodes)
+        self.left = checked_vector(left, "left", np.int64, n_nodes)
+        self.right = checked_vector(right, "right", np.int64, n_nodes)
+        self.missing_go_to_left = checked_vector(
             missing_go_to_left, "missing_go_to_left", np.bool_, n_nodes
         )
-        self.value = _values(value, n_nodes)
+        self.value = node_values(value, n_nodes)
         self.n_features_in = int(n_features_in)
         self.allow_nan = bool(allow_nan)
-        self._check_splits()
+        n_nodes = len(self.left)
+        if not 1 <= n_nodes < 2**31:
+            raise ValueError(f"A tree must have 1 to {2**31 - 1} nodes, but it has {n_nodes}.")
+        refuse_bad_splits(
+            self.feature, self.threshold, self.left, self.right, [0], self.n_features_in
+        )
         reached = self._reached()
         self._leaves = np.flatnonzero(reached & (self.left == _LEAF))
         self.n_nodes = int(reached.sum())
@@ -102,8 +110,9 @@ class Tree:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features_in)
-            float32 and float64 arrays of any strides are read in place.
+        X : array-like or sparse array of shape (n_rows, n_features_in)
+            float32 and float64 arrays of any strides are read in place. Sparse ones are made dense
+            a few rows at a time.
         n_jobs : int or None, default=1
             Threads; -1 uses every core.
 
@@ -118,11 +127,21 @@ class Tree:
         """
         if self._native is None:
             return self.value[self.apply(X, n_jobs)]
-        threads = n_threads(n_jobs)
-        result = self._native.predict(X, threads)
-        if result is None:  # X is no float matrix of the right width that C++ can read in place
-            result = self._native.predict(as_matrix(X, self.n_features_in), threads)
-        return result
+        return self._run(self._native.predict, X, n_jobs)
+
+    def predict_at(self, nodes: np.ndarray) -> np.ndarray:
+        """Return the values for rows whose node is known already.
+
+        Parameters
+        ----------
+        nodes : ndarray of shape (n_rows, 1), int
+            Numbers of nodes, which need not be leaves.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), float64
+        """
+        return self.value[nodes[:, 0]]
 
     def apply(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return the leaf that each row reaches, as a node number.
@@ -133,13 +152,7 @@ class Tree:
         -------
         ndarray of shape (n_rows,), int64
         """
-        threads = n_threads(n_jobs)
-        if self._native is None:
-            return self._descend(as_finite_float32(X, self.n_features_in, self.allow_nan))
-        result = self._native.apply(X, threads)
-        if result is None:
-            result = self._native.apply(as_matrix(X, self.n_features_in), threads)
-        return result
+        return self._run(self._descend if self._native is None else self._native.apply, X, n_jobs)
 
     def transform(self, X: Any, n_jobs: int | None = 1) -> csr_array:
         """Return which leaf each row reaches, as a one-hot matrix.
@@ -213,8 +226,19 @@ class Tree:
             "allow_nan": self.allow_nan,
         }
 
-    def _descend(self, X: np.ndarray) -> np.ndarray:
-        """Return the leaf of each row of a float32 matrix: all rows go down a level at a time."""
+    def _run(self, answer: Callable[..., Any], X: Any, n_jobs: int | None) -> np.ndarray:
+        threads = n_threads(n_jobs)
+        if self._native is not None and (result := answer(X, threads)) is not None:
+            return result
+        if issparse(X):
+            parts = [answer(part, threads) for part in dense_parts(X, self.n_features_in)]
+            return np.concatenate(parts)
+        # no float matrix of the right width that C++ can read in place
+        return answer(as_matrix(X, self.n_features_in), threads)
+
+    def _descend(self, X: Any, threads: int) -> np.ndarray:
+        """Return the leaf of each row by numpy: all rows go down a level at a time."""
+        X = as_finite_float32(X, self.n_features_in, self.allow_nan)
         node = np.zeros(len(X), dtype=np.int64)
         going = np.flatnonzero(self.left[node] != _LEAF)
         while going.size:
@@ -240,30 +264,6 @@ class Tree:
     def _depth(self) -> int:
         return len(self._levels()) - 1
 
-    def _check_splits(self) -> None:
-        n_nodes = len(self.left)
-        if not 1 <= n_nodes < 2**31:
-            raise ValueError(f"A tree must have 1 to {2**31 - 1} nodes, but it has {n_nodes}.")
-        if not 1 <= self.n_features_in < 2**31:
-            raise ValueError(f"n_features_in must be at least 1, but it is {self.n_features_in}.")
-        is_split = (self.left != _LEAF) | (self.right != _LEAF)
-        children = np.concatenate([self.left[is_split], self.right[is_split]])
-        if children.size and (children.min() < 0 or children.max() >= n_nodes):
-            raise ValueError(
-                f"left and right must both be -1 (a leaf) or both lie in [0, {n_nodes})."
-            )
-        # With one parent a node at most, and none for the root, no walk can come back.
-        parents = np.bincount(children, minlength=n_nodes)
-        parents[0] += 1  # the walk starts there
-        if parents.max() > 1:
-            node = int(np.argmax(parents > 1))
-            raise ValueError(f"left and right must form a tree, but node {node} is reached twice.")
-        feature = self.feature[is_split]
-        if feature.size and (feature.min() < 0 or feature.max() >= self.n_features_in):
-            raise ValueError(f"feature must lie in [0, {self.n_features_in}) at every split.")
-        if np.isnan(self.threshold[is_split]).any():
-            raise ValueError("threshold must not be NaN at a split.")
-
     def _compile(self) -> Any:
         assert kernels is not None
         return kernels.Tree(
@@ -279,11 +279,43 @@ class Tree:
         )
 
 
+def refuse_bad_splits(
+    feature: np.ndarray,
+    threshold: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    roots: Any,
+    n_features: int,
+) -> None:
+    """Raise unless the children make trees of these roots, and splits read known columns."""
+    if not 1 <= n_features < 2**31:
+        raise ValueError(f"n_features_in must be at least 1, but it is {n_features}.")
+    n_nodes = len(left)
+    is_split = (left != _LEAF) | (right != _LEAF)
+    children = np.concatenate([left[is_split], right[is_split]])
+    if children.size and (children.min() < 0 or children.max() >= n_nodes):
+        raise ValueError(f"left and right must both be -1 (a leaf) or both lie in [0, {n_nodes}).")
+    # With one parent a node at most, and none for a root, no walk can come back.
+    parents = np.bincount(children, minlength=n_nodes)
+    parents[roots] += 1  # the walk starts there
+    if parents.max() > 1:
+        node = int(np.argmax(parents > 1))
+        raise ValueError(f"left and right must form a tree, but node {node} is reached twice.")
+    reads = feature[is_split]
+    if reads.size and (reads.min() < 0 or reads.max() >= n_features):
+        raise ValueError(f"feature must lie in [0, {n_features}) at every split.")
+    if np.isnan(threshold[is_split]).any():
+        raise ValueError("threshold must not be NaN at a split.")
+
+
 def _tree_from_arrays(arrays: dict[str, Any], engine: str) -> Tree:
     return Tree(**arrays, engine=engine)
 
 
-def _vector(values: Any, name: str, dtype: type, n_nodes: int | None = None) -> np.ndarray:
+def checked_vector(
+    values: Any, name: str, dtype: type, length: int | None = None, entry: str = "node"
+) -> np.ndarray:
+    """Return a read-only vector of a dtype, or say what is wrong with it."""
     array = np.asarray(values)
     wanted = "fiub" if dtype is np.float64 else "iub"
     if array.dtype.kind not in wanted or array.ndim != 1:
@@ -291,14 +323,15 @@ def _vector(values: Any, name: str, dtype: type, n_nodes: int | None = None) -> 
             f"{name} must be a vector of {np.dtype(dtype).name}, but its dtype is {array.dtype} "
             f"and its shape {array.shape}."
         )
-    if n_nodes is not None and len(array) != n_nodes:
-        raise ValueError(f"{name} must have {n_nodes} entries, one a node, but has {len(array)}.")
+    if length is not None and len(array) != length:
+        raise ValueError(f"{name} must have {length} entries, one a {entry}, but has {len(array)}.")
     array = np.array(array, dtype=dtype)
     array.setflags(write=False)
     return array
 
 
-def _values(value: Any, n_nodes: int) -> np.ndarray:
+def node_values(value: Any, n_nodes: int) -> np.ndarray:
+    """Return what nodes hold as a read-only matrix of float64, or say what is wrong with it."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.ndim != 2:
         raise ValueError(

@@ -7,7 +7,7 @@ mask says below a collapsed node, or at a leaf of the full tree, makes no differ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,12 @@ class TreeArrays:
         Where each split sends missing values.
     n_features : int
         Width of the data.
+    by_category : array of shape (n_nodes,), bool, default=None
+        Splits that look at the number of a category in place of the threshold. None: there are
+        none.
+    left_categories : array of shape (n_nodes, n_words), uint32, default=None
+        What these send left, as bits: category c where bit ``c % 32`` of word ``c // 32`` is set.
+        Categories that are not known count as missing.
 
     Raises
     ------
@@ -86,6 +92,8 @@ class TreeArrays:
     weighted_n_node_samples: Floats
     missing_go_to_left: Bools
     n_features: int
+    by_category: Bools | None = None
+    left_categories: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
         for name in ("feature", "left", "right", "n_node_samples"):
@@ -93,6 +101,9 @@ class TreeArrays:
         for name in ("threshold", "value", "impurity", "weighted_n_node_samples"):
             self._store(name, np.array(getattr(self, name), dtype=np.float64))
         self._store("missing_go_to_left", np.array(self.missing_go_to_left, dtype=np.bool_))
+        if self.by_category is not None:
+            self._store("by_category", np.array(self.by_category, dtype=np.bool_))
+            self._store("left_categories", np.array(self.left_categories, dtype=np.uint32))
         self._check_shapes()
         node_depths(parents(self.left, self.right))
         self._check_splits()
@@ -122,6 +133,27 @@ class TreeArrays:
             missing_go_to_left=tree_.missing_go_to_left,
             n_features=int(tree_.n_features),
         )
+
+    def take(self, nodes: Ints, left: Ints, right: Ints) -> TreeArrays:
+        """Return a tree of some of the nodes.
+
+        Parameters
+        ----------
+        nodes : ndarray of shape (n_taken,), intp
+            Which, the root first.
+        left, right : ndarray of shape (n_taken,), intp
+            Their children, as places in `nodes`; both -1 at a leaf.
+
+        Returns
+        -------
+        TreeArrays
+        """
+        taken = {
+            field.name: array[nodes]
+            for field in fields(self)
+            if isinstance(array := getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **(taken | {"left": left, "right": right}))
 
     @property
     def n_nodes(self) -> int:
@@ -156,11 +188,16 @@ class TreeArrays:
                 f"value must have shape ({n_nodes}, n_outputs, n_classes), got {self.value.shape}."
             )
         for name in (field.name for field in fields(self)):
-            if name in ("n_features", "value"):
+            if name in ("n_features", "value", "left_categories") or getattr(self, name) is None:
                 continue
             shape = getattr(self, name).shape
             if shape != (n_nodes,):
                 raise ValueError(f"{name} must have shape ({n_nodes},), got {shape}.")
+        sets = self.left_categories
+        if self.by_category is not None and (sets.ndim != 2 or len(sets) != n_nodes):
+            raise ValueError(
+                f"left_categories must have shape ({n_nodes}, n_words), got {sets.shape}."
+            )
 
     def _check_splits(self) -> None:
         split = self.is_split

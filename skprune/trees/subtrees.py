@@ -121,18 +121,7 @@ class Subtree:
         left = number[self.left[order]]
         rank = np.cumsum(full.is_split) - 1
         return PrunedTree(
-            nodes=TreeArrays(
-                feature=full.feature[order],
-                threshold=full.threshold[order],
-                left=left,
-                right=number[self.right[order]],
-                value=full.value[order],
-                impurity=full.impurity[order],
-                n_node_samples=full.n_node_samples[order],
-                weighted_n_node_samples=full.weighted_n_node_samples[order],
-                missing_go_to_left=full.missing_go_to_left[order],
-                n_features=full.n_features,
-            ),
+            nodes=full.take(order, left, number[self.right[order]]),
             numbers=order,
             splits=rank[order[left != NO_CHILD]],
             n_full_splits=full.n_splits,

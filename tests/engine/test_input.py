@@ -89,7 +89,7 @@ def test_the_largest_float32_is_fine(kind):
         (np.full((2, WIDTH), None), "X must be numeric"),
         (np.zeros((2, WIDTH), np.complex64), "X must be numeric"),
         (np.zeros((2, WIDTH), "datetime64[s]"), "X must be numeric"),
-        (csr_array((2, WIDTH)), "X must be numeric"),
+        (csr_array(np.zeros((2, WIDTH), dtype=complex)), "X must be numeric"),
         (None, "X must be numeric"),
     ],
 )

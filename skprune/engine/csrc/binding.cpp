@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "forest.h"
 #include "network.h"
 #include "tree.h"
 
@@ -20,6 +21,7 @@ namespace nb = nanobind;
 namespace {
 
 using skprune::Activation;
+using skprune::Forest;
 using skprune::Kernels;
 using skprune::MatrixView;
 using skprune::Network;
@@ -200,6 +202,112 @@ private:
     Tree tree_;
 };
 
+class BoundForest {
+public:
+    BoundForest(const Numpy& numpy, const skprune::ForestArrays& arrays, std::int64_t n_features,
+                bool is_double, bool allow_nan, const std::string& isa)
+        : numpy_(numpy),
+          allow_nan_(allow_nan),
+          forest_(arrays, n_features, is_double, allow_nan, kernels_named(isa)) {}
+
+    nb::object predict(nb::handle X, int n_threads) const {
+        return sums(X, forest_.n_answers(), [&](const MatrixView& view, double* out) {
+            return forest_.predict(view, checked_threads(n_threads), out);
+        });
+    }
+
+    nb::object decide(nb::handle X, int n_threads) const {
+        return sums(X, forest_.n_sums(), [&](const MatrixView& view, double* out) {
+            return forest_.decide(view, checked_threads(n_threads), out);
+        });
+    }
+
+    nb::object apply(nb::handle X, int n_threads) const {
+        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
+        MatrixView view;
+        if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
+        const nb::tuple shape = nb::make_tuple(view.n_rows, forest_.n_trees());
+        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, [&](void* out) {
+            return forest_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
+        });
+    }
+
+private:
+    template <class Fill>
+    nb::object sums(nb::handle X, std::int64_t width, const Fill& fill) const {
+        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
+        MatrixView view;
+        if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
+        const nb::tuple shape = nb::make_tuple(view.n_rows, width);
+        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_,
+                      [&](void* out) { return fill(view, static_cast<double*>(out)); });
+    }
+
+    const Numpy& numpy_;
+    bool allow_nan_;
+    Forest forest_;
+};
+
+// Reads the arrays of a forest; what they say is checked where it is laid out.
+void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t>& feature,
+                 const Array<double>& threshold, const Array<std::int64_t>& left,
+                 const Array<std::int64_t>& right, const Matrix<double>& value,
+                 const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
+                 const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
+                 int link, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
+                 const Array<std::int64_t>& category_columns,
+                 const Array<std::int64_t>& category_starts, const Array<double>& categories,
+                 std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
+    require(is_width(n_features), "n_features is out of range");
+    require(left.shape(0) >= 1 && tree_starts.shape(0) >= 2, "there is no tree");
+    for (const std::size_t n : {feature.shape(0), threshold.shape(0), right.shape(0),
+                                value.shape(0), missing_left.shape(0)}) {
+        require(n == left.shape(0), "the arrays are of different lengths");
+    }
+    const auto n_trees = static_cast<std::int64_t>(tree_starts.shape(0)) - 1;
+    require(outputs.shape(0) == 0 || static_cast<std::int64_t>(outputs.shape(0)) == n_trees,
+            "outputs are of another length");
+    require(set.shape(0) == 0 || set.shape(0) == left.shape(0), "set is of another length");
+    require(link >= 0 && link <= static_cast<int>(skprune::Link::clip), "there is no such link");
+    const auto n_sums = static_cast<std::int64_t>(base.shape(0));
+    require(n_sums >= 1, "there is no sum");
+    const bool one_sum = link == static_cast<int>(skprune::Link::sigmoid) ||
+                         link == static_cast<int>(skprune::Link::exponential);
+    require(!one_sum || n_sums == 1, "this link takes one sum");
+    const auto n_categorical = static_cast<std::int64_t>(category_columns.shape(0));
+    require(static_cast<std::int64_t>(category_starts.shape(0)) == n_categorical + 1 &&
+                category_starts.data()[0] == 0,
+            "category starts are of another length");
+    for (std::int64_t c = 0; c < n_categorical; ++c) {
+        require(category_starts.data()[c] <= category_starts.data()[c + 1],
+                "category starts fall");
+    }
+    require(category_starts.data()[n_categorical] ==
+                static_cast<std::int64_t>(categories.shape(0)),
+            "categories are of another length");
+    const skprune::ForestArrays arrays{
+        {static_cast<std::int64_t>(left.shape(0)), static_cast<std::int64_t>(value.shape(1)),
+         feature.data(), threshold.data(), left.data(), right.data(), missing_left.data(),
+         value.data()},
+        n_trees,
+        tree_starts.data(),
+        outputs.shape(0) ? outputs.data() : nullptr,
+        n_sums,
+        base.data(),
+        divisor,
+        static_cast<skprune::Link>(link),
+        set.shape(0) ? set.data() : nullptr,
+        sets.data(),
+        static_cast<std::int64_t>(sets.shape(0)),
+        static_cast<std::int64_t>(sets.shape(1)),
+        n_categorical,
+        category_columns.data(),
+        category_starts.data(),
+        categories.data(),
+    };
+    new (self) BoundForest(numpy, arrays, n_features, is_double, allow_nan, isa);
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -248,4 +356,24 @@ NB_MODULE(_kernels, m) {
              })
         .def("predict", &BoundTree::predict, nb::arg().none(), nb::arg())
         .def("apply", &BoundTree::apply, nb::arg().none(), nb::arg());
+
+    nb::class_<BoundForest>(m, "Forest")
+        .def("__init__",
+             [](BoundForest* self, const Array<std::int64_t>& feature,
+                const Array<double>& threshold, const Array<std::int64_t>& left,
+                const Array<std::int64_t>& right, const Matrix<double>& value,
+                const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
+                const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
+                int link, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
+                const Array<std::int64_t>& category_columns,
+                const Array<std::int64_t>& category_starts, const Array<double>& categories,
+                std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
+                 make_forest(self, numpy, feature, threshold, left, right, value, missing_left,
+                             tree_starts, outputs, base, divisor, link, set, sets,
+                             category_columns, category_starts, categories, n_features, is_double,
+                             allow_nan, isa);
+             })
+        .def("predict", &BoundForest::predict, nb::arg().none(), nb::arg())
+        .def("decide", &BoundForest::decide, nb::arg().none(), nb::arg())
+        .def("apply", &BoundForest::apply, nb::arg().none(), nb::arg());
 }

@@ -1,6 +1,7 @@
 // Compiled once per instruction set: SKPRUNE_ISA is its name and the namespace of all its code.
 #include "kernels.h"
 
+#include "forest_walk.h"
 #include "network_rows.h"
 #include "network_tiles.h"
 #include "tree_walk.h"
@@ -11,6 +12,7 @@
 namespace skprune::SKPRUNE_ISA {
 
 extern const Kernels kernels;
-const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA), run_rows, run_tiles, find_leaves};
+const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA), run_rows, run_tiles, find_leaves,
+                      run_forest};
 
 }  // namespace skprune::SKPRUNE_ISA

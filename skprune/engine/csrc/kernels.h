@@ -22,12 +22,18 @@ struct Kernels {
     // False if a value is infinite, or NaN where the tree does not allow it.
     bool (*find_leaves)(const TreeView&, const MatrixView&, std::int64_t first, std::int64_t last,
                         std::uint32_t* leaf, float* scratch);
+
+    // The sums of the trees for the rows [first, last), at most kForestTile, into sums[0...], or
+    // the leaf of each row in each tree into leaves[0...]; the other is null. False as above.
+    bool (*run_forest)(const ForestView&, const MatrixView&, std::int64_t first, std::int64_t last,
+                       double* sums, std::uint32_t* leaves, float* scratch);
 };
 
 // Floats of scratch memory that the kernels ask for.
 std::size_t row_scratch(const NetworkView&);
 std::size_t tile_scratch(const NetworkView&);
 std::size_t tree_scratch(const MatrixView&, std::int64_t n_rows);
+std::size_t forest_scratch(const ForestView&, const MatrixView&, std::int64_t n_rows);
 
 // The instruction sets that this build has and this processor runs, the best last.
 std::vector<const Kernels*> available_kernels();

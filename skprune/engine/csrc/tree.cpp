@@ -12,14 +12,14 @@ namespace {
 
 constexpr std::int64_t kChunk = 64;  // rows a thread takes at a time
 
-// The greatest float32 that is not above t: a float32 x is <= t exactly where it is <= that.
+}  // namespace
+
 float round_down(double t) {
     const float near = static_cast<float>(t);
     constexpr float kLowest = -std::numeric_limits<float>::infinity();
     return static_cast<double>(near) > t ? std::nextafter(near, kLowest) : near;
 }
 
-// The nodes that the root reaches, level by level, siblings side by side.
 std::vector<std::int64_t> level_order(const TreeArrays& arrays) {
     std::vector<std::int64_t> order{0};
     for (std::size_t i = 0; i < order.size(); ++i) {
@@ -30,8 +30,6 @@ std::vector<std::int64_t> level_order(const TreeArrays& arrays) {
     }
     return order;
 }
-
-}  // namespace
 
 void check_tree(const TreeArrays& arrays, std::int64_t n_features) {
     const auto require = [](bool holds) {

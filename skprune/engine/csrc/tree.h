@@ -20,6 +20,12 @@ struct TreeArrays {
     const double* value;
 };
 
+// The nodes that the root reaches, level by level, siblings side by side.
+std::vector<std::int64_t> level_order(const TreeArrays& arrays);
+
+// The greatest float32 that is not above t: a float32 x is <= t exactly where it is <= that.
+float round_down(double t);
+
 // Throws std::invalid_argument unless the root spans a tree whose splits read known features.
 void check_tree(const TreeArrays& arrays, std::int64_t n_features);
 

@@ -91,4 +91,60 @@ struct TreeView {
     bool allow_nan;
 };
 
+// The nodes of a forest come in three sizes. All keep Node's rules, but the threshold of a leaf is
+// NaN, which no number exceeds either; the smallest hides the leaf's place in the NaN's low bits.
+struct ShortNode {
+    float threshold;
+    std::uint16_t feature;
+    std::uint16_t left;
+};
+struct WideNode {
+    float threshold;
+    std::uint32_t left;
+    std::uint32_t feature;
+    std::uint32_t leaf;
+};
+struct DoubleNode {
+    double threshold;
+    std::uint32_t left;
+    std::uint32_t feature;
+    std::uint32_t leaf;
+    std::uint32_t set;  // a split by category: the number of its set, from 1; 0 for others
+};
+
+struct ForestTree {
+    std::size_t nodes;   // where its nodes start
+    std::size_t leaves;  // and its leaves
+    std::uint32_t depth;
+    std::uint32_t output;  // the column that it adds to, where trees hold one value
+};
+
+enum class NodeSize : int { narrow, wide, doubles };
+
+struct ForestView {
+    NodeSize size;
+    const ShortNode* short_nodes;  // two of three are null
+    const WideNode* wide_nodes;
+    const DoubleNode* double_nodes;
+    const bool* missing_left;  // beside the nodes: only rows with missing values look at it
+    const ForestTree* trees;
+    std::int64_t n_trees;
+    std::int64_t n_values;  // of a leaf
+    std::int64_t n_sums;    // of a row
+    bool one_output;        // whether each tree adds its one value to its own column
+    const double* values;   // of the leaves
+    const double* base;     // n_sums
+    bool allow_nan;
+
+    // Splits by category read numbers of categories, which stand in the column from the copy on.
+    const std::uint32_t* sets;
+    std::int64_t n_words;              // of a set
+    std::int64_t n_categorical;        // columns
+    const std::int64_t* category_columns;
+    const std::int64_t* category_starts;  // n_categorical + 1
+    const double* categories;             // growing in each column
+};
+
+constexpr std::int64_t kForestTile = 256;  // rows that stay in the cache while the trees go by
+
 }  // namespace skprune

@@ -4,11 +4,17 @@ from typing import Any
 
 from skprune.trees.models.averaged import AveragedTrees
 from skprune.trees.models.base import TreeModel
+from skprune.trees.models.boosted import GradientBoostedTrees, HistGradientBoostedTrees
 from skprune.trees.models.single import SingleTree
 
 __all__ = ["MODELS", "TreeModel", "kind_of"]
 
-MODELS: tuple[type[TreeModel], ...] = (SingleTree, AveragedTrees)
+MODELS: tuple[type[TreeModel], ...] = (
+    SingleTree,
+    AveragedTrees,
+    GradientBoostedTrees,
+    HistGradientBoostedTrees,
+)
 
 
 def kind_of(estimator: Any) -> type[TreeModel]:

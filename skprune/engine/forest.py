@@ -1,0 +1,541 @@
+"""Many decision trees and how they predict together: `Forest`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+from scipy.special import expit, softmax
+
+from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
+from skprune.engine.native import choose_engine, isa, kernels
+from skprune.engine.planning import table
+from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_LEAF = -1
+_BITS = 32  # of a word of a set
+
+
+def _two(second: Floats) -> Floats:
+    return np.concatenate([1.0 - second, second], axis=1)
+
+
+def _clip(sums: Floats) -> Floats:
+    clipped = sums.clip(min=0.0)
+    return clipped / clipped.sum(axis=1, keepdims=True)
+
+
+# How sums become answers; the kernels know the links by their places (forest.h).
+LINKS: dict[str, Callable[[Floats], Floats]] = {
+    "identity": lambda sums: sums,
+    "exp": np.exp,
+    "sigmoid": lambda sums: _two(expit(sums)),
+    "exponential": lambda sums: _two(expit(2.0 * sums)),
+    "softmax": lambda sums: softmax(sums, axis=1),
+    "clip": _clip,
+}
+
+
+class Forest:
+    """Trees whose values are added up, run by compiled kernels or by numpy.
+
+    A row's sum starts at `base`, takes the value of its leaf in each tree, in their order, is
+    divided by `divisor`, and goes through the link: ``link((base + sum of values) / divisor)``.
+    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees. A forest
+    never changes after it is made, so threads may share it.
+
+    Parameters
+    ----------
+    feature, threshold, left, right, missing_go_to_left : array-like of shape (n_nodes,)
+        The nodes of all trees, tree after tree, as :class:`Tree` takes them. Children are numbered
+        within their tree.
+    value : array-like of shape (n_nodes, n_values), float64
+        What leaves add to the sums.
+    tree_starts : array-like of shape (n_trees + 1,), int
+        Where each tree starts among the nodes, and the last one ends.
+    n_features_in : int
+        Columns of ``X``.
+    outputs : array-like of shape (n_trees,), int, default=None
+        The sum that each tree's only value adds to. None: all values add to their own sums.
+    base : array-like of shape (n_sums,), float64, default=None
+        Where sums start; None is at 0.
+    divisor : float, default=1.0
+        What sums are divided by.
+    link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
+        "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
+        that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
+        a row is divided by its total.
+    categories : mapping of int to array-like, default=None
+        Columns of categories, and the growing values that each may have. The number of a category
+        is its place there. Any other value counts as missing.
+    left_categories : array-like of shape (n_nodes, n_words), uint32, default=None
+        For splits that `by_category` marks, what goes left, as bits: category c where bit ``c %
+        32`` of word ``c // 32`` is set.
+    by_category : array-like of shape (n_nodes,), bool, default=None
+        Splits that look at the category of a row in place of the threshold.
+    dtype : {"float32", "float64"}, default="float32"
+        What values of ``X`` are compared as. With "float64" they may be infinite.
+    allow_nan : bool, default=False
+        Whether ``X`` may hold NaN. Columns of categories always may.
+    engine : {"auto", "native", "scipy"}, default="auto"
+        As for `skprune.engine.Network`; here "scipy" needs numpy alone.
+
+    Attributes
+    ----------
+    n_features_in, n_trees, n_outputs, n_leaves, n_nodes : int
+        Columns of ``X``, trees, answers a row, leaves and nodes that the roots reach.
+    dtype, allow_nan, allow_infinity : str, bool, bool
+        What ``X`` may hold.
+    engine : {"native", "scipy"}
+        What runs.
+
+    Examples
+    --------
+    Two trees, the second of which is a lone leaf:
+
+    >>> forest = Forest(
+    ...     feature=[0, -2, -2, -2], threshold=[0.5, -2, -2, -2], left=[1, -1, -1, -1],
+    ...     right=[2, -1, -1, -1], value=[[0.5], [0.0], [1.0], [3.0]],
+    ...     missing_go_to_left=[0, 0, 0, 0], tree_starts=[0, 3, 4], n_features_in=2, divisor=2.0,
+    ... )
+    >>> X = np.array([[0.0, 9.0], [1.0, 9.0]])
+    >>> forest.predict(X)
+    array([[1.5],
+           [2. ]])
+    >>> forest.apply(X)
+    array([[1, 0],
+           [2, 0]])
+    >>> forest.transform(X).toarray()
+    array([[1., 0., 1.],
+           [0., 1., 1.]])
+    """
+
+    accepts_sparse = True
+
+    def __init__(
+        self,
+        feature: Any,
+        threshold: Any,
+        left: Any,
+        right: Any,
+        value: Any,
+        missing_go_to_left: Any,
+        tree_starts: Any,
+        n_features_in: int,
+        *,
+        outputs: Any = None,
+        base: Any = None,
+        divisor: float = 1.0,
+        link: str = "identity",
+        categories: Mapping[int, Any] | None = None,
+        left_categories: Any = None,
+        by_category: Any = None,
+        dtype: str = "float32",
+        allow_nan: bool = False,
+        engine: str = "auto",
+    ) -> None:
+        self.feature = checked_vector(feature, "feature", np.int64)
+        n_nodes = len(self.feature)
+        self.threshold = checked_vector(threshold, "threshold", np.float64, n_nodes)
+        self.left = checked_vector(left, "left", np.int64, n_nodes)
+        self.right = checked_vector(right, "right", np.int64, n_nodes)
+        self.missing_go_to_left = checked_vector(
+            missing_go_to_left, "missing_go_to_left", np.bool_, n_nodes
+        )
+        self.value = node_values(value, n_nodes)
+        self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
+        self.n_features_in = int(n_features_in)
+        self.allow_nan = bool(allow_nan)
+        self.divisor = float(divisor)
+        self.link = _one_of("link", link, LINKS)
+        self.dtype = _one_of("dtype", dtype, ("float32", "float64"))
+        self._check_starts()
+        self.outputs = self._checked_outputs(outputs)
+        self.base = self._checked_base(base)
+        self._start_of = np.repeat(self.tree_starts[:-1], np.diff(self.tree_starts))
+        absolute_left, absolute_right = self._absolute_children()
+        refuse_bad_splits(
+            self.feature, self.threshold, absolute_left, absolute_right,
+            self.tree_starts[:-1], self.n_features_in,
+        )  # fmt: skip
+        self.by_category, self.left_categories = self._checked_sets(by_category, left_categories)
+        self.categories = self._checked_categories(categories)
+        self._left, self._right = absolute_left, absolute_right
+
+        reached = self._reached()
+        leaves = np.flatnonzero(reached & (self.left == _LEAF))
+        self._column_of = np.full(n_nodes, -1, dtype=np.int64)
+        self._column_of[leaves] = np.arange(len(leaves))
+        self.n_trees = len(self.tree_starts) - 1
+        self.n_nodes = int(reached.sum())
+        self.n_leaves = len(leaves)
+        self.n_outputs = 2 if link in ("sigmoid", "exponential") else len(self.base)
+        self.engine = choose_engine(engine)
+        self._requested = engine
+        self._native = self._compile() if self.engine == "native" else None
+
+    @property
+    def allow_infinity(self) -> bool:
+        """Whether ``X`` may be infinite."""
+        return self.dtype == "float64"
+
+    def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return the answers of the trees together.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_rows, n_features_in)
+            float32 and float64 arrays of any strides are read in place. Sparse ones are made dense
+            a few rows at a time.
+        n_jobs : int or None, default=1
+            Threads; -1 uses every core.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), float64
+
+        Raises
+        ------
+        NonFiniteError
+            Where ``X`` is infinite with ``dtype="float32"``, or NaN without ``allow_nan``.
+        """
+        if self._native is None:
+            return self.predict_at(self.apply(X, n_jobs))
+        return self._run(self._native.predict, X, n_jobs)
+
+    def decision(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return what `predict` puts through the link.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_sums), float64
+        """
+        if self._native is None:
+            return self.decision_at(self.apply(X, n_jobs))
+        return self._run(self._native.decide, X, n_jobs)
+
+    def predict_at(self, nodes: Ints) -> np.ndarray:
+        """Return the answers for rows whose node in each tree is known already.
+
+        Parameters
+        ----------
+        nodes : ndarray of shape (n_rows, n_trees), int
+            Numbers within the trees, which need not be leaves.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), float64
+        """
+        return LINKS[self.link](self.decision_at(nodes))
+
+    def decision_at(self, nodes: Ints) -> np.ndarray:
+        """Return what `predict_at` puts through the link.
+
+        Parameters
+        ----------
+        nodes : ndarray of shape (n_rows, n_trees), int
+            As for `predict_at`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_sums), float64
+        """
+        sums = np.repeat(self.base[np.newaxis], len(nodes), axis=0)
+        for tree, start in enumerate(self.tree_starts[:-1]):
+            values = self.value[start + nodes[:, tree]]
+            if self.outputs is None:
+                sums += values
+            else:
+                sums[:, self.outputs[tree]] += values[:, 0]
+        return sums / self.divisor
+
+    def apply(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
+        """Return the leaf that each row reaches in each tree, as a number of a node of the tree.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_trees), int64
+        """
+        return self._run(self._descend if self._native is None else self._native.apply, X, n_jobs)
+
+    def transform(self, X: Any, n_jobs: int | None = 1) -> csr_array:
+        """Return which leaf of each tree every row reaches, as ones.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        csr_array of shape (n_rows, n_leaves), float64
+            Columns are the leaves, tree after tree, in the order of their node numbers.
+        """
+        columns = self._column_of[self.apply(X, n_jobs) + self.tree_starts[:-1]]
+        n_rows = len(columns)
+        ones, rows = np.ones(columns.size), np.arange(n_rows + 1) * self.n_trees
+        return csr_array((ones, columns.ravel(), rows), shape=(n_rows, self.n_leaves))
+
+    def with_engine(self, engine: str) -> Forest:
+        """Return the same forest on another engine."""
+        return Forest(**self._arrays(), engine=engine)
+
+    def explain(self, n_rows: int | None = None) -> str:
+        """Return the plan as a table.
+
+        Parameters
+        ----------
+        n_rows : int, optional
+            Show only what runs for a batch of this many rows.
+
+        Examples
+        --------
+        >>> print(Forest([-2], [0], [-1], [-1], [[1.0]], [0], [0, 1], 3, engine="scipy").explain())
+        engine scipy, 3 -> 1
+        trees  nodes  leaves  deepest  missing  any batch
+        1          1       1        0  refused  numpy, level by level
+        """
+        native = self.engine == "native"
+        title = f"engine {f'native ({isa()})' if native else 'scipy'}, {self.n_features_in}"
+        batches = {"any batch": "numpy, level by level"}
+        if native:
+            batches = {"1-7 rows": "16 trees interleaved", "8+ rows": "8 rows interleaved"}
+        if native and n_rows is not None:
+            batches = {f"{n_rows} rows": list(batches.values())[n_rows >= 8]}
+        return f"{title} -> {self.n_outputs}\n" + table(
+            [
+                ["trees", "nodes", "leaves", "deepest", "missing", *batches],
+                [
+                    str(self.n_trees),
+                    str(self.n_nodes),
+                    str(self.n_leaves),
+                    str(len(self._levels()) - 1),
+                    "allowed" if self.allow_nan else "refused",
+                    *batches.values(),
+                ],
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Forest({self.n_trees} trees, {self.n_nodes} nodes, {self.n_leaves} leaves, "
+            f"engine={self.engine!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _forest_from_arrays, (self._arrays(), self._requested)
+
+    def _arrays(self) -> dict[str, Any]:
+        names = ("feature", "threshold", "left", "right", "value", "missing_go_to_left")
+        names += ("tree_starts", "n_features_in", "outputs", "base", "divisor", "link")
+        names += ("categories", "left_categories", "by_category", "dtype", "allow_nan")
+        return {name: getattr(self, name) for name in names}
+
+    def _run(self, answer: Callable[..., Any], X: Any, n_jobs: int | None) -> np.ndarray:
+        threads = n_threads(n_jobs)
+        if self._native is not None and (result := answer(X, threads)) is not None:
+            return result
+        if issparse(X):
+            parts = [answer(part, threads) for part in dense_parts(X, self.n_features_in)]
+            return np.concatenate(parts)
+        # no float matrix of the right width that C++ can read in place
+        return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
+
+    def _descend(self, X: Any, threads: int) -> Ints:
+        """Return the leaves of rows by numpy: all rows go down all trees a level at a time."""
+        X = self._numbered(X)
+        node = np.repeat(self.tree_starts[np.newaxis, :-1], len(X), axis=0).ravel()
+        row = np.repeat(np.arange(len(X)), self.n_trees)
+        going = np.flatnonzero(self._left[node] != _LEAF)
+        while going.size:
+            at = node[going]
+            x = X[row[going], self.feature[at]]
+            left = np.where(np.isnan(x), self.missing_go_to_left[at], x <= self.threshold[at])
+            if self.by_category is not None:
+                left = np.where(
+                    self.by_category[at] & ~np.isnan(x), self._category_goes_left(at, x), left
+                )
+            node[going] = np.where(left, self._left[at], self._right[at])
+            going = going[self._left[node[going]] != _LEAF]
+        return (node - self._start_of[node]).reshape(len(X), self.n_trees)
+
+    def _numbered(self, X: Any) -> np.ndarray:
+        """Copy rows in: refuse what is not allowed, and put numbers in the place of categories."""
+        with np.errstate(over="ignore"):
+            X = as_matrix(X, self.n_features_in, self.dtype).astype(self.dtype)
+        for column, known in (self.categories or {}).items():
+            x = X[:, column]
+            place = np.searchsorted(known, x).clip(max=max(len(known) - 1, 0))
+            found = known[place] == x if len(known) else np.zeros(len(x), dtype=bool)
+            X[:, column] = np.where(found, place, np.nan)
+        numbers = np.setdiff1d(np.arange(self.n_features_in), list(self.categories or {}))
+        bad = np.zeros(1, dtype=bool)
+        if not self.allow_infinity:
+            bad = np.isinf(X)
+        if not self.allow_nan:
+            bad = np.isnan(X[:, numbers]).any() | bad.any()
+        if np.any(bad):
+            raise non_finite(self.allow_nan)
+        return X
+
+    def _category_goes_left(self, node: Ints, category: Floats) -> NDArray[np.bool_]:
+        assert self.left_categories is not None
+        number = np.where(self.by_category[node] & ~np.isnan(category), category, 0).astype(np.intp)
+        number = np.where(number < _BITS * self.left_categories.shape[1], number, 0)
+        word = self.left_categories[node, number // _BITS]
+        return (word >> (number % _BITS).astype(np.uint32)) & 1 == 1
+
+    def _levels(self) -> list[Ints]:
+        levels = [self.tree_starts[:-1]]
+        while (splits := levels[-1][self._left[levels[-1]] != _LEAF]).size:
+            levels.append(np.concatenate([self._left[splits], self._right[splits]]))
+        return levels
+
+    def _reached(self) -> NDArray[np.bool_]:
+        reached = np.zeros(len(self.left), dtype=bool)
+        reached[np.concatenate(self._levels())] = True
+        return reached
+
+    def _check_starts(self) -> None:
+        starts, n_nodes = self.tree_starts, len(self.left)
+        if not 1 <= n_nodes < 2**31:
+            raise ValueError(f"A forest must have 1 to {2**31 - 1} nodes, but it has {n_nodes}.")
+        if (
+            len(starts) < 2
+            or starts[0] != 0
+            or starts[-1] != n_nodes
+            or (np.diff(starts) < 1).any()
+        ):
+            raise ValueError(
+                f"tree_starts must grow from 0 to the number of nodes, {n_nodes}, by one tree at "
+                f"least, but it is {starts.tolist()[:8]}."
+            )
+
+    def _absolute_children(self) -> tuple[Ints, Ints]:
+        """Return the children as numbers among all nodes; refuse those outside their tree."""
+        size = np.repeat(np.diff(self.tree_starts), np.diff(self.tree_starts))
+        is_split = (self.left != _LEAF) | (self.right != _LEAF)
+        for children in (self.left, self.right):
+            if (is_split & ((children < 0) | (children >= size))).any():
+                raise ValueError(
+                    "left and right must both be -1 (a leaf) or both be numbers of nodes within "
+                    "their tree."
+                )
+        left = np.where(is_split, self.left + self._start_of, _LEAF)
+        return left, np.where(is_split, self.right + self._start_of, _LEAF)
+
+    def _checked_outputs(self, outputs: Any) -> Ints | None:
+        if outputs is None:
+            return None
+        outputs = checked_vector(outputs, "outputs", np.int64, len(self.tree_starts) - 1, "tree")
+        if self.value.shape[1] != 1:
+            raise ValueError(
+                f"value must have one column where outputs says what it adds to, but its shape is "
+                f"{self.value.shape}."
+            )
+        if outputs.min() < 0:
+            raise ValueError(f"outputs must not be negative, but one is {outputs.min()}.")
+        return outputs
+
+    def _checked_base(self, base: Any) -> Floats:
+        own = self.value.shape[1] if self.outputs is None else int(self.outputs.max()) + 1
+        base = np.zeros(own) if base is None else checked_vector(base, "base", np.float64)
+        if (len(base) != own) if self.outputs is None else (len(base) < own):
+            raise ValueError(f"base must have {own} entries, one a sum, but it has {len(base)}.")
+        if self.link in ("sigmoid", "exponential") and len(base) != 1:
+            raise ValueError(f"link={self.link!r} takes one sum, but there are {len(base)}.")
+        return base
+
+    def _checked_sets(self, marks: Any, sets: Any) -> tuple[Any, Any]:
+        if marks is None and sets is None:
+            return None, None
+        if marks is None or sets is None or self.dtype != "float64":
+            raise ValueError(
+                "by_category and left_categories must be given together, and with dtype='float64'."
+            )
+        marks = checked_vector(marks, "by_category", np.bool_, len(self.left))
+        sets = np.array(sets, dtype=np.uint32, order="C")
+        if sets.ndim != 2 or len(sets) != len(self.left) or sets.shape[1] < 1:
+            raise ValueError(
+                f"left_categories must have shape ({len(self.left)}, n_words), but it is "
+                f"{sets.shape}."
+            )
+        sets.setflags(write=False)
+        return marks, sets
+
+    def _checked_categories(self, categories: Mapping[int, Any] | None) -> dict[int, Floats] | None:
+        checked: dict[int, Floats] = {}
+        for column, values in sorted((categories or {}).items()):
+            if not 0 <= column < self.n_features_in:
+                raise ValueError(
+                    f"categories must name columns in [0, {self.n_features_in}), got {column}."
+                )
+            known = checked_vector(values, f"categories[{column}]", np.float64)
+            if np.isnan(known).any() or (np.diff(known) <= 0).any():
+                raise ValueError(f"categories[{column}] must grow and hold no NaN.")
+            checked[int(column)] = known
+        if checked and self.dtype != "float64":
+            raise ValueError("categories need dtype='float64'.")
+        if self.by_category is None:
+            return checked or None
+        for feature in np.unique(self.feature[self.by_category & (self.left != _LEAF)]).tolist():
+            if feature not in checked:
+                raise ValueError(f"categories must have those of column {feature}.")
+            if len(checked[feature]) > _BITS * self.left_categories.shape[1]:
+                raise ValueError(
+                    f"left_categories must have a bit for each of the {len(checked[feature])} "
+                    f"categories of column {feature}."
+                )
+        return checked or None
+
+    def _compile(self) -> Any:
+        assert kernels is not None
+        none, known = np.zeros(0, dtype=np.int64), self.categories or {}
+        lengths = [len(values) for values in known.values()]
+        marked = None if self.by_category is None else np.flatnonzero(self.by_category)
+        set_of = none
+        if marked is not None:
+            set_of = np.full(len(self.left), -1, dtype=np.int64)
+            set_of[marked] = np.arange(len(marked))
+        sets = np.zeros((0, 1), dtype=np.uint32)
+        if self.left_categories is not None:
+            sets = np.ascontiguousarray(self.left_categories[marked])
+        return kernels.Forest(
+            self.feature,
+            self.threshold,
+            self.left,
+            self.right,
+            self.value,
+            self.missing_go_to_left,
+            self.tree_starts,
+            none if self.outputs is None else self.outputs,
+            self.base,
+            self.divisor,
+            list(LINKS).index(self.link),
+            set_of,
+            sets,
+            np.array(list(known), dtype=np.int64),
+            np.cumsum([0, *lengths], dtype=np.int64),
+            np.concatenate([np.zeros(0), *known.values()]),
+            self.n_features_in,
+            self.dtype == "float64",
+            self.allow_nan,
+            isa(),
+        )
+
+
+def _forest_from_arrays(arrays: dict[str, Any], engine: str) -> Forest:
+    return Forest(**arrays, engine=engine)
+
+
+def _one_of(name: str, given: str, allowed: Any) -> str:
+    if given not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, but it is {given!r}.")
+    return given

@@ -32,9 +32,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skprune import CostComplexityPruner, MagnitudePruner, MLPNetClassifier, PrunerCV
 from skprune.base import BasePruner
 from skprune.model_selection import one_se_index
+from skprune.trees.allocation import geometric_mean_alphas
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.descent import Descent
-from skprune.trees.allocation import geometric_mean_alphas
 from skprune.trees.risks import impurity_risk
 from skprune.trees.weakest_link import pruning_path
 

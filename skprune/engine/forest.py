@@ -333,9 +333,11 @@ class Forest:
         return _forest_from_arrays, (self._arrays(), self._requested)
 
     def _arrays(self) -> dict[str, Any]:
-        names = ("feature", "threshold", "left", "right", "value", "missing_go_to_left")
-        names += ("tree_starts", "n_features_in", "outputs", "base", "divisor", "link")
-        names += ("categories", "left_categories", "by_category", "dtype", "allow_nan")
+        names = (
+            *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
+            *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link"),
+            *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
+        )
         return {name: getattr(self, name) for name in names}
 
     def _run(self, answer: Callable[..., Any], X: Any, n_jobs: int | None) -> np.ndarray:

@@ -101,6 +101,8 @@ class TreeArrays:
         for name in ("threshold", "value", "impurity", "weighted_n_node_samples"):
             self._store(name, np.array(getattr(self, name), dtype=np.float64))
         self._store("missing_go_to_left", np.array(self.missing_go_to_left, dtype=np.bool_))
+        if (self.by_category is None) != (self.left_categories is None):
+            raise ValueError("by_category and left_categories must be given together.")
         if self.by_category is not None:
             self._store("by_category", np.array(self.by_category, dtype=np.bool_))
             self._store("left_categories", np.array(self.left_categories, dtype=np.uint32))
@@ -148,7 +150,7 @@ class TreeArrays:
         -------
         TreeArrays
         """
-        taken = {
+        taken: dict[str, Any] = {
             field.name: array[nodes]
             for field in fields(self)
             if isinstance(array := getattr(self, field.name), np.ndarray)
@@ -194,7 +196,7 @@ class TreeArrays:
             if shape != (n_nodes,):
                 raise ValueError(f"{name} must have shape ({n_nodes},), got {shape}.")
         sets = self.left_categories
-        if self.by_category is not None and (sets.ndim != 2 or len(sets) != n_nodes):
+        if sets is not None and (sets.ndim != 2 or len(sets) != n_nodes):
             raise ValueError(
                 f"left_categories must have shape ({n_nodes}, n_words), got {sets.shape}."
             )

@@ -123,6 +123,7 @@ class _Predictions:
         return self._model.predict_at(self._nodes)
 
     def decision(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
+        assert isinstance(self._model, Forest)  # a lone tree has no decision function
         return self._model.decision_at(self._nodes)
 
 

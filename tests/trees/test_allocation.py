@@ -53,7 +53,7 @@ def test_a_global_choice_has_the_least_risk_of_all_of_its_size():
     path = EnsemblePath(all_paths)
 
     def risk_saved(steps):
-        """What the removed splits took off the risk: their price times their number, step by step."""
+        """What the removed splits took off the risk: at each step, price times number."""
         return sum(
             float(np.sum(p.alphas[1 : s + 1] * -np.diff(p.n_splits[: s + 1])))
             for p, s in zip(all_paths, steps, strict=True)

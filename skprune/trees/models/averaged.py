@@ -91,7 +91,7 @@ class AveragedTrees(TreeModel):
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the forest as a sparse net; its leaves hold their share of the mean."""
         weights = joined_weights(trees, self._n_classes)
-        return weights | {"E": weights["E"] / len(trees)}
+        return weights | {"E": csr_array(weights["E"] / len(trees))}
 
     def _in_common(self, number: int, tree: TreeArrays) -> TreeArrays:
         """Tell a tree of some columns and classes in those of the whole."""
@@ -115,7 +115,7 @@ class AveragedTrees(TreeModel):
 
     def _classes_of(self, number: int) -> np.ndarray | None:
         """Places of the classes that a bagged tree knows; None for all of them."""
-        if not is_classifier(self.estimator) or len(np.atleast_1d(self._n_classes)) > 1:
+        if self._n_classes is None or len(self._n_classes) > 1:
             return None
         classes = self.estimator.estimators_[number].classes_.astype(np.intp)
         return None if len(classes) == self.estimator.n_classes_ else classes

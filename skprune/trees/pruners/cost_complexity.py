@@ -21,7 +21,7 @@ RISKS: dict[str, Callable[[TreeArrays], np.ndarray]] = {
 
 
 class CostComplexityPruner(TreePruner):
-    """Minimal cost-complexity pruning of a CART tree.
+    """Minimal cost-complexity pruning of CART trees and of ensembles of them.
 
     Among all pruned subtrees T the one that minimises ``R(T) + alpha * leaves(T)`` is kept, for
     the price alpha that gives the sparsity, the number of leaves, or that is given itself:
@@ -29,9 +29,11 @@ class CostComplexityPruner(TreePruner):
 
     Parameters
     ----------
-    estimator : DecisionTree or ExtraTree, classifier or regressor
-        The tree to grow and prune, or a :class:`~sklearn.frozen.FrozenEstimator` around a
-        fitted one, which is pruned on a copy.
+    estimator : tree or ensemble of trees, classifier or regressor
+        What to grow and prune: DecisionTree or ExtraTree; RandomForest, ExtraTrees or Bagging of
+        trees; GradientBoosting (that starts from a constant) or HistGradientBoosting. Or a
+        :class:`~sklearn.frozen.FrozenEstimator` around a fitted one, which is pruned on a copy.
+        Boosted ones need `y` then, too, unless their loss is the squared error.
     sparsity : float in [0, 1], default=None
         Fraction of the splits to remove. The path of best subtrees is nested but does not hold
         every size; the first that is sparse enough is taken.
@@ -39,13 +41,14 @@ class CostComplexityPruner(TreePruner):
         Price of a leaf. The result is that of scikit-learn's own `ccp_alpha`; as there, 0
         removes nothing. Infinity leaves the root alone.
     max_leaf_nodes : int, default=None
-        The largest subtree of the path with at most so many leaves is taken.
+        The largest subtree of the path with at most so many leaves is taken, of each tree.
 
         At most one of `sparsity`, `ccp_alpha` and `max_leaf_nodes` may be given; with none,
         ``sparsity=0.5``.
     risk : {"impurity", "misclassification"}, default="impurity"
         What R sums over the leaves: the tree's own criterion, as in scikit-learn, or the
-        training error, as in the book (classifiers only).
+        training error, as in the book (classifiers whose trees each predict a class). Of
+        HistGradientBoosting, the gains of its splits.
     allocation : {"global", "uniform"}, default="global"
         How `sparsity` is shared out among the trees of an ensemble: all their alphas in one pool,
         so that each gives up what costs least, or the same fraction of each.
@@ -63,15 +66,15 @@ class CostComplexityPruner(TreePruner):
 
     Attributes
     ----------
-    estimator_ : DecisionTree or ExtraTree
-        The pruned tree: a real scikit-learn tree.
+    estimator_ : estimator
+        The pruned tree, or the ensemble of pruned trees: a real one of scikit-learn's.
     sparse_estimator_ : SparseClassifier or SparseRegressor
-        The pruned tree on the sparse engine.
+        The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
-        The pruned tree written as a sparse net, made on access; see
-        :func:`skprune.trees.arrays.sparse_weights`.
+        The pruned model written as a sparse net, made on access; see
+        :func:`skprune.trees.sparse_net.sparse_weights`.
     sparsity_ : float
-        1 - splits kept / splits of the full tree; 0 for a tree without splits.
+        1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict
         The full tree, the pruned one and, with `merge_equal_leaves`, the merged one:
         "ccp_alpha", the price from which on each is best (NaN for the merged tree), "n_leaves"

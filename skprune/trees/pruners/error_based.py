@@ -31,7 +31,7 @@ IMPURITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class ErrorBasedPruner(TreePruner):
-    """Error-based pruning of a CART tree: C4.5's rule.
+    """Error-based pruning of CART trees and forests: C4.5's rule.
 
     Training errors flatter a tree. C4.5 takes, in place of the E errors that a leaf makes on its N
     training rows, as many as there would be at the upper limit of the error rate,
@@ -43,9 +43,10 @@ class ErrorBasedPruner(TreePruner):
 
     Parameters
     ----------
-    estimator : DecisionTreeClassifier or ExtraTreeClassifier
-        The tree to grow and prune, or a :class:`~sklearn.frozen.FrozenEstimator` around a
-        fitted one, which is pruned on a copy.
+    estimator : classifier: tree, forest or bagging
+        What to grow and prune: DecisionTree or ExtraTree; RandomForest, ExtraTrees or Bagging of
+        trees. Or a
+        :class:`~sklearn.frozen.FrozenEstimator` around a fitted one, which is pruned on a copy.
     sparsity : float in [0, 1], default=None
         Fraction of the splits to remove: the path of best subtrees for the risk
         ``(w_t / w_root) * U(E_t, w_t)`` is followed to the first that is sparse enough. None is
@@ -78,12 +79,12 @@ class ErrorBasedPruner(TreePruner):
     estimator_ : DecisionTreeClassifier or ExtraTreeClassifier
         The pruned tree: a real scikit-learn tree.
     sparse_estimator_ : SparseClassifier
-        The pruned tree on the sparse engine.
+        The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
-        The pruned tree written as a sparse net, made on access; see
-        :func:`skprune.trees.arrays.sparse_weights`.
+        The pruned model written as a sparse net, made on access; see
+        :func:`skprune.trees.sparse_net.sparse_weights`.
     sparsity_ : float
-        1 - splits kept / splits of the full tree; 0 for a tree without splits.
+        1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict
         The full tree, the pruned one and, with `merge_equal_leaves`, the merged one:
         "ccp_alpha", the price of a leaf, in estimated error, from which on each is best (-inf for

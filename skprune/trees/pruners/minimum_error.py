@@ -12,7 +12,7 @@ from skprune.trees.risks import m_estimate_risk
 
 
 class MinimumErrorPruner(TreePruner):
-    """Minimum-error pruning of a CART tree, by the m-estimate of its error.
+    """Minimum-error pruning of CART trees and forests, by the m-estimate of its error.
 
     Training errors flatter small leaves. Here the share of class c in a node t is estimated as if m
     more rows had come to it, of which each class has its share p_c of all rows, so that the
@@ -26,9 +26,10 @@ class MinimumErrorPruner(TreePruner):
 
     Parameters
     ----------
-    estimator : DecisionTreeClassifier or ExtraTreeClassifier
-        The tree to grow and prune, or a :class:`~sklearn.frozen.FrozenEstimator` around a
-        fitted one, which is pruned on a copy.
+    estimator : classifier: tree, forest or bagging
+        What to grow and prune: DecisionTree or ExtraTree; RandomForest, ExtraTrees or Bagging of
+        trees. Or a
+        :class:`~sklearn.frozen.FrozenEstimator` around a fitted one, which is pruned on a copy.
     sparsity : float in [0, 1], default=None
         Fraction of the splits to remove: the path of best subtrees for this risk is followed to
         the first that is sparse enough. None keeps the splits that lower the risk.
@@ -55,12 +56,12 @@ class MinimumErrorPruner(TreePruner):
     estimator_ : DecisionTreeClassifier or ExtraTreeClassifier
         The pruned tree: a real scikit-learn tree.
     sparse_estimator_ : SparseClassifier
-        The pruned tree on the sparse engine.
+        The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
-        The pruned tree written as a sparse net, made on access; see
-        :func:`skprune.trees.arrays.sparse_weights`.
+        The pruned model written as a sparse net, made on access; see
+        :func:`skprune.trees.sparse_net.sparse_weights`.
     sparsity_ : float
-        1 - splits kept / splits of the full tree; 0 for a tree without splits.
+        1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict
         The full tree, the pruned one and, with `merge_equal_leaves`, the merged one:
         "ccp_alpha", the price of a leaf, in estimated error, from which on each is best (-inf for

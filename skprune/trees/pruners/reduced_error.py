@@ -19,7 +19,7 @@ from skprune.trees.risks import held_out_risk
 
 
 class ReducedErrorPruner(TreePruner):
-    """Reduced-error pruning of a CART tree, by the error on held-out rows.
+    """Reduced-error pruning of CART trees and forests, by the error on held-out rows.
 
     Part of the rows is held out, and the tree is grown on the others. Then, of all pruned subtrees,
     the one with the least error on the held-out rows is kept, and of those that tie the smallest:
@@ -35,9 +35,11 @@ class ReducedErrorPruner(TreePruner):
 
     Parameters
     ----------
-    estimator : DecisionTree or ExtraTree, classifier or regressor
-        The tree to grow and prune, or a :class:`~sklearn.frozen.FrozenEstimator` around a
-        fitted one, which is pruned on a copy: then all rows given to `fit` are held-out rows.
+    estimator : tree, forest or bagging, classifier or regressor
+        What to grow and prune: DecisionTree or ExtraTree; RandomForest, ExtraTrees or Bagging of
+        trees, each of which is judged by itself. Or a
+        :class:`~sklearn.frozen.FrozenEstimator` around a fitted one, which is pruned on a copy:
+        then all rows given to `fit` are held-out rows.
     sparsity : float in [0, 1], default=None
         Fraction of the splits to remove: the path of best subtrees on the held-out rows is
         followed to the first that is sparse enough. None keeps what lowers the error.
@@ -63,15 +65,15 @@ class ReducedErrorPruner(TreePruner):
 
     Attributes
     ----------
-    estimator_ : DecisionTree or ExtraTree
-        The pruned tree: a real scikit-learn tree.
+    estimator_ : estimator
+        The pruned tree, or the ensemble of pruned trees: a real one of scikit-learn's.
     sparse_estimator_ : SparseClassifier or SparseRegressor
-        The pruned tree on the sparse engine.
+        The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
-        The pruned tree written as a sparse net, made on access; see
-        :func:`skprune.trees.arrays.sparse_weights`.
+        The pruned model written as a sparse net, made on access; see
+        :func:`skprune.trees.sparse_net.sparse_weights`.
     sparsity_ : float
-        1 - splits kept / splits of the full tree; 0 for a tree without splits.
+        1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict
         The full tree, the pruned one and, with `merge_equal_leaves`, the merged one:
         "ccp_alpha", the price of a leaf, in held-out error, from which on each is best (-inf for

@@ -95,7 +95,7 @@ def refit_leaves(
     targets: ArrayLike,
     prior: ArrayLike,
     *,
-    alpha: float = 1.0,
+    alpha: float = 0.3,
     sample_weight: ArrayLike | None = None,
     judged: ArrayLike | None = None,
     tol: float = 1e-4,
@@ -125,8 +125,8 @@ def refit_leaves(
         What the sum over the trees should be; classes as indicators.
     prior : array-like of shape (n_leaves, n_outputs), float64
         Values to shrink towards; zeros for plain ridge.
-    alpha : float > 0, default=1.0
-        How strongly.
+    alpha : float > 0, default=0.3
+        How strongly. Targets without noise take less, those that are mostly noise more.
     sample_weight : array-like of shape (n_rows,), default=None
         Weights of the rows, all 1 by default.
     judged : array-like of shape (n_rows, n_trees), bool, default=None
@@ -436,7 +436,7 @@ def merge_leaf_pairs(
     n_splits: int,
     fraction: float = 0.3,
     significance: Literal["change", "norm"] = "change",
-    alpha: float = 1.0,
+    alpha: float = 0.3,
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-4,
     max_iter: int = 1000,
@@ -495,6 +495,7 @@ def merge_leaf_pairs(
     ...     targets=[[0.0], [5.0], [6.0]],
     ...     prior=[[[3.0], [1.0], [4.0], [5.0], [5.0]]],
     ...     n_splits=1,
+    ...     alpha=1.0,
     ... )
     >>> merged.collapsed[0].tolist()
     [False, False, True, False, False]

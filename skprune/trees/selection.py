@@ -48,11 +48,18 @@ class ErrorGram:
 
         G[t, u] = sum_i w_i <f_t(x_i) - y_i, f_u(x_i) - y_i> / sum_i w_i
 
-    over the rows i on which both may be judged. The average of the trees of a set S has the mean
-    squared error ``G[S][:, S].mean()`` [1]_. Where each tree is judged on its out-of-bag rows, this
-    estimates what an average of ``len(S)`` trees does on new rows, although no row is out of bag in
-    all of them: averages over only those trees for which a row is out of bag are of fewer trees,
-    and so of more variance.
+    The average of the trees of a set S has the mean squared error ``G[S][:, S].mean()`` [1]_.
+
+    Where each tree may be judged only on some rows, such as those out of its bag, every pair has
+    the rows that may judge both, and some pairs have harder rows than others. So the entry is how
+    far a pair's products are, in the mean over its rows, from the mean product of the pairs that
+    share the row; and to it is added the mean of that over all rows. Squared errors, on the
+    diagonal, are compared with squared errors. A pair's own part in the mean of its rows draws the
+    entry a little towards the others', the less the more trees there are.
+
+    What results estimates the loss of any average of ``len(S)`` trees on new rows, although no row
+    is out of bag in all of them: the average of only those trees for which it is would be one of
+    fewer trees, and so of more variance. The smallest of many such estimates is too small.
 
     Parameters
     ----------
@@ -81,6 +88,10 @@ class ErrorGram:
         self._n_trees = n_trees
         self._products = np.zeros((n_trees, n_trees))
         self._weights = np.zeros((n_trees, n_trees))
+        # Over rows: weighted sums of the mean product of two trees and of the mean squared error
+        # of one, and the weights of the rows on which two trees, and one, may be judged.
+        self._means = np.zeros(2)
+        self._mean_weights = np.zeros(2)
 
     def add(
         self,
@@ -118,21 +129,39 @@ class ErrorGram:
         mask = check_judged(judged, (len(targets), self._n_trees))
 
         errors -= targets
-        errors *= np.sqrt(weight)[:, np.newaxis]
-        if mask is None:
-            self._weights += weight.sum()
-        else:
+        if mask is not None:
             errors *= mask.T[:, :, np.newaxis]
-            self._weights += (mask.T * weight) @ mask.astype(np.float64)
+            self._count_means(errors, weight, mask)
+        errors *= np.sqrt(weight)[:, np.newaxis]
         flat = errors.reshape(self._n_trees, -1)
         self._products += flat @ flat.T
+        if mask is None:
+            self._weights += weight.sum()
+
+    def _count_means(self, errors: Floats, weight: Floats, mask: Bools) -> None:
+        """Set the products against the mean of their rows; `errors` are 0 where `mask` is false."""
+        counts = np.count_nonzero(mask, axis=1)
+        total = errors.sum(axis=0)
+        squares = np.einsum("tij,tij->i", errors, errors)
+        pairs = (np.einsum("ij,ij->i", total, total) - squares) / np.maximum(
+            counts * (counts - 1), 1
+        )
+        own = squares / np.maximum(counts, 1)
+
+        trees = mask.T.astype(np.float64)
+        self._weights += (trees * weight) @ mask
+        expected = (trees * (weight * pairs)) @ mask
+        np.fill_diagonal(expected, trees @ (weight * own))
+        self._products -= expected
+        self._means += [weight @ np.where(counts >= 2, pairs, 0.0), weight @ own]
+        self._mean_weights += [weight @ (counts >= 2), weight @ (counts >= 1)]
 
     def matrix(self) -> Floats:
         """Return the mean products.
 
-        A pair of trees that no row can judge together takes the mean of the other pairs, and a tree
-        that no row can judge the mean of the other trees: with few rows, as out of bag, that
-        happens, and says nothing for or against them.
+        A pair of trees that no row can judge together is taken for an average pair, and a tree that
+        no row can judge for an average tree: with few rows, as out of bag, that happens, and says
+        nothing for or against them.
 
         Returns
         -------
@@ -143,16 +172,12 @@ class ErrorGram:
         ValueError
             If no row can judge any tree.
         """
-        seen = self._weights > 0
-        if not np.diagonal(seen).any():
+        if not np.diagonal(self._weights).any():
             raise ValueError("No tree can be judged: there is no row with weight to judge it on.")
-        gram = np.divide(self._products, self._weights, out=np.zeros_like(seen, float), where=seen)
-        own = np.eye(self._n_trees, dtype=np.bool_)
-        gram[own & ~seen] = gram[own & seen].mean()
-        if (seen & ~own).any():
-            gram[~own & ~seen] = gram[seen & ~own].mean()
-        else:  # then trees are told apart by their own errors alone
-            gram[~own & ~seen] = 0.0
+        gram = self._products / np.where(self._weights > 0.0, self._weights, 1.0)
+        pair, own = self._means / np.where(self._mean_weights > 0.0, self._mean_weights, 1.0)
+        gram += pair
+        gram[np.diag_indices_from(gram)] += own - pair
         return (gram + gram.T) / 2.0
 
 

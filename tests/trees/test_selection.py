@@ -61,22 +61,46 @@ def test_backward_drops_the_tree_that_the_others_miss_least(seed):
     assert_array_equal(order, kept + dropped[::-1])
 
 
-def test_pairs_are_judged_on_the_rows_that_may_judge_both():
+def test_pairs_are_compared_on_the_rows_that_may_judge_both():
     predictions, targets, weight, judged = make_predictions(4)
     gram = gram_of(predictions, targets, weight, judged)
     errors = predictions - targets
+    products = np.einsum("tij,uij->itu", errors, errors)
     for t in range(len(predictions)):
         for u in range(len(predictions)):
-            w = weight * judged[:, t] * judged[:, u]
-            assert_allclose(gram[t, u], w @ (errors[t] * errors[u]).sum(axis=1) / w.sum())
+            pairs = [
+                [
+                    product[v, x]
+                    for v in np.flatnonzero(mask)
+                    for x in np.flatnonzero(mask)
+                    if (v == x) == (t == u)
+                ]
+                for product, mask in zip(products, judged, strict=True)
+            ]
+            known = np.array([len(row) > 0 for row in pairs])
+            means = np.array([np.mean(row) if row else 0.0 for row in pairs])
+            both = weight * judged[:, t] * judged[:, u]
+            direct = np.average(products[:, t, u] - means, weights=both)
+            assert_allclose(gram[t, u], direct + np.average(means, weights=weight * known))
+
+
+def test_hard_rows_are_not_held_against_the_trees_they_judge():
+    # All trees err alike, in rows that are a hundred times apart.
+    scale = np.repeat([0.1, 10.0], 20)[:, np.newaxis]
+    judged = np.random.default_rng(0).random((40, 5)) < 0.5
+    gram = gram_of(np.repeat(scale[np.newaxis], 5, axis=0), np.zeros((40, 1)), judged=judged)
+    counts = judged.sum(axis=1)
+    pair, own = ((scale[counts >= least] ** 2).mean() for least in (2, 1))
+    assert_allclose(gram, np.where(np.eye(5), own, pair))
 
 
 def test_out_of_bag_losses_estimate_those_on_all_rows():
-    predictions, targets, _, _ = make_predictions(5, n_trees=20, n_rows=20_000)
-    judged = np.random.default_rng(0).random((20_000, 20)) < 0.37
+    predictions, targets, _, _ = make_predictions(5, n_trees=60, n_rows=5000)
+    judged = np.random.default_rng(0).random((5000, 60)) < 0.37
     order, losses = order_trees(gram_of(predictions, targets, judged=judged))
-    direct = [loss_of(order[:k], predictions, targets, None) for k in (1, 5, 20)]
-    assert_allclose(losses[[0, 4, 19]], direct, rtol=0.03)
+    sizes = np.array([1, 5, 20, 60])
+    direct = [loss_of(order[:k], predictions, targets, None) for k in sizes]
+    assert_allclose(losses[sizes - 1], direct, rtol=0.03)
 
 
 def test_weights_are_repetitions():
@@ -117,14 +141,15 @@ def test_orders_repeat(direction):
     assert_array_equal(first.losses, second.losses)
 
 
-def test_pairs_without_a_common_row_take_the_mean_of_the_others():
+def test_pairs_without_a_common_row_are_average_pairs():
     predictions = np.array([[[1.0], [0.0]], [[2.0], [4.0]], [[0.0], [3.0]]])
     judged = [[True, True, False], [False, True, True]]
     gram = gram_of(predictions, np.zeros((2, 1)), judged=judged)
-    assert_allclose(gram, [[1, 2, 7], [2, 10, 12], [7, 12, 9]])
+    # Each row has one pair, of product 2 and 12; the squares are 1 and 4, then 16 and 9.
+    assert_allclose(gram, [[6, 7, 7], [7, 10 + 0, 7], [7, 7, 4]])
 
 
-def test_a_tree_without_rows_takes_the_mean_of_the_others():
+def test_trees_without_rows_are_average_trees():
     judged = [[True, False], [True, False]]
     gram = gram_of(np.ones((2, 2, 1)), np.zeros((2, 1)), judged=judged)
     assert_allclose(gram, [[1, 0], [0, 1]])

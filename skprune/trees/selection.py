@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ErrorGram", "TreeOrder", "error_gram", "order_trees"]
+__all__ = ["ErrorGram", "TreeOrder", "error_gram", "order_trees", "prefix_losses"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -250,7 +250,9 @@ def order_trees(
 
     Forward, each next tree is the one that makes the best average with those before it: ordered
     aggregation [2]_, which is reduce-error pruning [1]_ without its exchanges and with the squared
-    error. Backward, trees are taken out of the whole forest, each time the one that the others do
+    error. It was proposed for products on the training rows, all of them for every tree, and for
+    bagged trees these order better than the fewer rows out of bag do; but only the latter tell how
+    good the averages are, by :func:`prefix_losses`. Backward, trees are taken out of the whole forest, each time the one that the others do
     best without. Ties go to the tree with the lower number.
 
     Parameters
@@ -290,7 +292,7 @@ def order_trees(
         order = _backward(gram)
     else:
         raise ValueError(f"direction must be 'forward' or 'backward', got {direction!r}.")
-    return TreeOrder(order, _prefix_losses(gram, order))
+    return TreeOrder(order, prefix_losses(gram, order))
 
 
 def _forward(gram: Floats) -> Ints:
@@ -323,9 +325,36 @@ def _backward(gram: Floats) -> Ints:
     return order
 
 
-def _prefix_losses(gram: Floats, order: Ints) -> Floats:
-    """Return the mean of each leading square block of the reordered matrix."""
-    ordered = gram[np.ix_(order, order)]
+def prefix_losses(gram: ArrayLike, order: ArrayLike) -> Floats:
+    """Return the mean squared error of the average of the first k trees of an order, for every k.
+
+    So an order that was found on some rows is judged on others: the losses of :func:`order_trees`
+    are those of the choice itself.
+
+    Parameters
+    ----------
+    gram : array-like of shape (n_trees, n_trees), float64
+        Mean products of the errors, as :func:`error_gram` returns them.
+    order : array-like of shape (n_kept,), integers
+        Tree numbers.
+
+    Returns
+    -------
+    ndarray of shape (n_kept,), float64
+
+    Raises
+    ------
+    ValueError
+        If `gram` is not a square matrix of finite numbers.
+
+    Examples
+    --------
+    >>> from skprune.trees.selection import prefix_losses
+    >>> prefix_losses([[2.0, 1.0], [1.0, 4.0]], [1, 0])
+    array([4., 2.])
+    """
+    order = np.asarray(order, dtype=np.intp)
+    ordered = _check_gram(gram)[np.ix_(order, order)]
     added = 2.0 * np.tril(ordered).sum(axis=1) - np.diagonal(ordered)
     return np.cumsum(added) / np.arange(1, len(order) + 1) ** 2
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skprune.trees import selection
-from skprune.trees.selection import ErrorGram, error_gram, order_trees
+from skprune.trees.selection import ErrorGram, error_gram, order_trees, prefix_losses
 
 
 def make_predictions(seed, n_trees=8, n_rows=40, n_outputs=3):
@@ -153,6 +153,14 @@ def test_trees_without_rows_are_average_trees():
     judged = [[True, False], [True, False]]
     gram = gram_of(np.ones((2, 2, 1)), np.zeros((2, 1)), judged=judged)
     assert_allclose(gram, [[1, 0], [0, 1]])
+
+
+def test_an_order_is_judged_by_another_matrix():
+    predictions, targets, weight, _ = make_predictions(10)
+    order = np.array([5, 0, 3])
+    losses = prefix_losses(gram_of(predictions, targets, weight), order)
+    direct = [loss_of(order[:k], predictions, targets, weight) for k in (1, 2, 3)]
+    assert_allclose(losses, direct, rtol=1e-12)
 
 
 def test_one_tree():

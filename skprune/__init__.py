@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOME = {
     "CostComplexityPruner": "skprune.trees.pruners",
     "ErrorBasedPruner": "skprune.trees.pruners",
+    "ForestPruner": "skprune.trees.pruners",
     "MLPNetClassifier": "skprune.nets.modules",
     "MLPNetRegressor": "skprune.nets.modules",
     "MagnitudePruner": "skprune.nets.pruners",

@@ -24,7 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from skprune.trees.arrays import NO_CHILD, parents, topological_order
 
-__all__ = ["PruningPath", "first_step_for_sparsity", "node_alphas", "pruning_path"]
+__all__ = [
+    "PruningPath",
+    "first_step_for_sparsity",
+    "node_alphas",
+    "pruning_path",
+    "splits_allowed",
+]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -207,11 +213,38 @@ def first_step_for_sparsity(n_splits: Ints, sparsity: float) -> int:
     >>> first_step_for_sparsity(np.array([10, 8, 3, 0]), 0.5)
     2
     """
+    return _first_step_with(n_splits, splits_allowed(int(n_splits[0]), sparsity))
+
+
+def splits_allowed(full: int, sparsity: float) -> int:
+    """Return how many of the splits a sparsity leaves at most.
+
+    Parameters
+    ----------
+    full : int
+        All splits.
+    sparsity : float
+        In [0, 1]. A value computed as ``1 - kept / full``, however rounded, allows exactly `kept`.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If `sparsity` is not in [0, 1].
+
+    Examples
+    --------
+    >>> from skprune.trees.weakest_link import splits_allowed
+    >>> splits_allowed(10, 1 - 3 / 10)
+    3
+    """
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparsity must be in [0, 1], got {sparsity!r}.")
-    full = int(n_splits[0])
     rounding = 4.0 * np.finfo(np.float64).eps * full
-    return _first_step_with(n_splits, int(full * (1.0 - sparsity) + rounding))
+    return int(full * (1.0 - sparsity) + rounding)
 
 
 def _first_step_with(n_splits: Ints, at_most: int) -> int:

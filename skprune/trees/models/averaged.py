@@ -58,6 +58,19 @@ class AveragedTrees(TreeModel):
             f"{type(estimator).__name__}(DecisionTree{_kind(estimator)}()); it is one of {inner!r}."
         )
 
+    # how the engine makes answers of means; see skprune.engine.Forest
+    link = "identity"
+
+    def only(self, numbers: Sequence[int]) -> "AveragedTrees":
+        """Give the model of some of the trees, in the order of their numbers."""
+        estimator = copy(self.estimator)
+        estimator.n_estimators = len(numbers)
+        for name in ("estimators_", "estimators_features_", "_seeds"):
+            if hasattr(estimator, name):
+                everything = getattr(estimator, name)
+                setattr(estimator, name, [everything[number] for number in numbers])
+        return type(self)(estimator)
+
     def trees(self, data: TrainingData | None) -> list[TreeArrays]:
         """Give the trees in the columns and the classes of the whole."""
         return [
@@ -82,15 +95,16 @@ class AveragedTrees(TreeModel):
     def to_engine(self, trees: Sequence[PrunedTree], engine: str) -> Forest:
         """Make the engine's forest, which sums in scikit-learn's order."""
         return Forest(
-            **joined_nodes(trees, self._n_classes),
+            **joined_nodes(trees, self.n_classes),
             divisor=float(len(trees)),
+            link=self.link,
             allow_nan=get_tags(self.estimator).input_tags.allow_nan,
             engine=engine,
         )
 
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the forest as a sparse net; its leaves hold their share of the mean."""
-        weights = joined_weights(trees, self._n_classes)
+        weights = joined_weights(trees, self.n_classes)
         return weights | {"E": csr_array(weights["E"] / len(trees))}
 
     def _in_common(self, number: int, tree: TreeArrays) -> TreeArrays:
@@ -115,7 +129,7 @@ class AveragedTrees(TreeModel):
 
     def _classes_of(self, number: int) -> np.ndarray | None:
         """Places of the classes that a bagged tree knows; None for all of them."""
-        if self._n_classes is None or len(self._n_classes) > 1:
+        if self.n_classes is None or len(self.n_classes) > 1:
             return None
         classes = self.estimator.estimators_[number].classes_.astype(np.intp)
         return None if len(classes) == self.estimator.n_classes_ else classes

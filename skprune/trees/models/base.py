@@ -65,7 +65,8 @@ class TreeModel(ABC):
         return {}
 
     @property
-    def _n_classes(self) -> np.ndarray | None:
+    def n_classes(self) -> np.ndarray | None:
+        """Classes of each output; None for regression."""
         if not is_classifier(self.estimator):
             return None
         return np.atleast_1d(self.estimator.n_classes_)

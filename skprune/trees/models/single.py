@@ -48,7 +48,7 @@ class SingleTree(TreeModel):
             nodes.threshold,
             nodes.left,
             nodes.right,
-            side_by_side(nodes.value, self._n_classes),
+            side_by_side(nodes.value, self.n_classes),
             nodes.missing_go_to_left,
             n_features_in=nodes.n_features,
             allow_nan=get_tags(self.estimator).input_tags.allow_nan,
@@ -57,4 +57,4 @@ class SingleTree(TreeModel):
 
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the tree as a sparse net."""
-        return joined_weights(trees, self._n_classes)
+        return joined_weights(trees, self.n_classes)

@@ -107,7 +107,7 @@ class TreePruner(BasePruner):
         self._check_parameters_agree(estimator)
         growing, judging = self._divide(data)
         if not self._is_frozen:
-            _fit(estimator, growing)
+            train(estimator, growing)
         model = kind(estimator)
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
@@ -337,7 +337,8 @@ class TreePruner(BasePruner):
             )
 
 
-def _fit(estimator: Any, data: TrainingData) -> None:
+def train(estimator: Any, data: TrainingData) -> None:
+    """Fit an estimator; one that takes no weights is given none."""
     weight = {} if data.sample_weight is None else {"sample_weight": data.sample_weight}
     estimator.fit(data.X, data.y, **weight, **data.fit_params)
 
@@ -448,7 +449,11 @@ def weights_of_rows(estimator: Any, y: np.ndarray, sample_weight: np.ndarray | N
     """
     weight = np.ones(len(y)) if sample_weight is None else sample_weight
     class_weight = getattr(estimator, "class_weight", None)
-    return weight if class_weight is None else weight * compute_sample_weight(class_weight, y)
+    if class_weight is None:
+        return weight
+    if class_weight == "balanced_subsample":  # over all rows, whichever a tree has drawn
+        class_weight = "balanced"
+    return weight * compute_sample_weight(class_weight, y)
 
 
 def _record(subtrees: Sequence[Subtree], price: float) -> dict[str, Any]:

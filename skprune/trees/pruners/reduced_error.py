@@ -1,20 +1,18 @@
 """ReducedErrorPruner: splits stay that lower the error on rows that the tree has not seen."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_method_params
 
 from skprune.base import TrainingData
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.pruners.base import TreePruner, class_positions, outputs_of, weights_of_rows
+from skprune.trees.pruners.held_out import hold_out
 from skprune.trees.risks import held_out_risk
 
 
@@ -162,49 +160,4 @@ class ReducedErrorPruner(TreePruner):
     def _divide(self, data: TrainingData) -> tuple[TrainingData, TrainingData]:
         if self._is_frozen:
             return data, data
-        held_out = self._drawn(data)
-        grows = np.ones(data.X.shape[0], dtype=bool)
-        grows[held_out] = False
-        return _take(data, np.flatnonzero(grows)), _take(data, held_out)
-
-    def _drawn(self, data: TrainingData) -> np.ndarray:
-        """Draw the rows to hold out, in proportion to the classes."""
-        random_state = check_random_state(self.random_state)
-        weight = data.sample_weight
-        rows = np.arange(data.X.shape[0]) if weight is None else np.flatnonzero(weight > 0)
-        rows = random_state.permutation(rows)
-        n_held_out = round(self.validation_fraction * len(rows))
-        n_reserved = 1
-        if is_classifier(self):
-            y = data.y[rows].reshape(len(rows), -1)
-            codes = [np.unique(column, return_index=True, return_inverse=True) for column in y.T]
-            # the tree has to know every class
-            reserved = np.unique(np.concatenate([first for _, first, _ in codes]))
-            n_reserved = len(reserved)
-            free = np.setdiff1d(np.arange(len(rows)), reserved)
-            by_class = np.lexsort([code[free] for _, _, code in codes])
-            rows = rows[free][by_class]
-        else:
-            rows = rows[n_reserved:]
-        if not 1 <= n_held_out <= len(rows):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction!r} of n_samples="
-                f"{len(rows) + n_reserved} rows with a weight is {n_held_out} to hold out, but it "
-                f"has to be at least 1, and at most {len(rows)} for the tree to be grown on a row "
-                f"of every class."
-            )
-        # Rows of a class stand side by side: every n-th of them is the same share of each class.
-        start = random_state.uniform()
-        every = np.floor((np.arange(n_held_out) + start) * len(rows) / n_held_out)
-        return np.sort(rows[every.astype(np.intp)])
-
-
-def _take(data: TrainingData, rows: np.ndarray) -> TrainingData:
-    weight = data.sample_weight
-    return replace(
-        data,
-        X=data.X[rows],
-        y=data.y[rows],
-        sample_weight=None if weight is None else weight[rows],
-        fit_params=_check_method_params(data.X, data.fit_params, indices=rows),
-    )
+        return hold_out(data, self.validation_fraction, self.random_state, is_classifier(self))

@@ -1,0 +1,477 @@
+"""ForestPruner: whole trees or pairs of leaves go, and the leaves that stay are fitted together."""
+
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skprune.base import BasePruner, Pruned, TrainingData
+from skprune.trees.arrays import TreeArrays
+from skprune.trees.grown import FullModel
+from skprune.trees.models import kind_of
+from skprune.trees.models.averaged import AveragedTrees
+from skprune.trees.models.base import side_by_side
+from skprune.trees.pruners.base import class_positions, outputs_of, train, weights_of_rows
+from skprune.trees.pruners.held_out import hold_out
+from skprune.trees.refit import choose_alpha, merge_leaf_pairs, refit_leaves
+from skprune.trees.selection import error_gram, order_trees, prefix_losses
+from skprune.trees.subtrees import PrunedTree, Subtree
+from skprune.trees.weakest_link import splits_allowed
+
+
+class ForestPruner(BasePruner):
+    """Whole trees removed from a forest, and the leaves that stay fitted together.
+
+    Trees are chosen for how well they do together: greedily, each next one is that which makes the
+    best average with those before it, by the squared error (ordered aggregation [1]_). Then the
+    values of all leaves are fitted anew, and jointly [2]_: with indicators L of the leaves that the
+    rows reach, targets Y, the values V0 that the T trees have and ridge regression,
+
+    ``min over V of sum_i w_i ||Y_i - L_i V||^2 + alpha T ||V - V0||^2``,
+
+    so that trees make up for each other's errors and for those that are gone. With
+    ``granularity="leaf"`` it is not trees that go but, over the whole forest, the pairs of sibling
+    leaves that tell least, round by round, with a refit in between: the global pruning of the same
+    paper.
+
+    Parameters
+    ----------
+    estimator : RandomForest, ExtraTrees or Bagging of trees, classifier or regressor
+        The forest to grow and prune, or a :class:`~sklearn.frozen.FrozenEstimator` around a
+        fitted one, which is pruned on a copy: then no tree may have seen the rows given to `fit`.
+    sparsity : float in [0, 1], default=None
+        Fraction of the splits to remove. None: of trees, those without which the estimated error
+        is least; of leaves, half of the splits.
+    n_estimators : int, default=None
+        How many trees to keep, in place of `sparsity`.
+    granularity : {"tree", "leaf"}, default="tree"
+        What is removed: whole trees, or pairs of leaves.
+    refit : bool, default=True
+        Whether to fit the values of the leaves.
+    alpha : float > 0 or "auto", default="auto"
+        How strongly they are held to what they were. "auto" tries a ladder, on rows that the
+        trees have not seen.
+    validation_fraction : float in (0, 1), default=0.2
+        Fraction of the rows that no tree sees, of each class alike, where the forest draws no
+        bootstrap samples. Where it does, the rows that a tree has not drawn judge it.
+    random_state : int, RandomState instance or None, default=None
+        Draws rows; the forest has its own.
+    sparse_output : bool, default=True
+        Whether `transform` gives a sparse array. Needs to be False for
+        ``set_output(transform="pandas")``.
+    n_jobs : int, default=None
+        Threads of `predict` on large batches; None means 1, -1 all processors.
+    engine : {"auto", "native", "scipy"}, default="auto"
+        What `predict` runs on: compiled kernels, or numpy as the plain reference; "auto" takes
+        the kernels where they were built.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The forest that is left: a real one of scikit-learn's. Of a classifier with fitted leaves,
+        its probabilities add up to 1 but may leave [0, 1]; those of the pruner are clipped.
+    sparse_estimator_ : SparseClassifier or SparseRegressor
+        The forest on the sparse engine.
+    sparse_weights_ : dict of str to csr_array
+        The forest written as a sparse net, made on access; see
+        :func:`skprune.trees.sparse_net.sparse_weights`.
+    sparsity_ : float
+        1 - splits kept / splits of the full forest; 0 where there are none.
+    pruning_history_ : list of dict
+        The full forest and the pruned one: "n_estimators", "n_leaves", "sparsity", "loss", which
+        is the mean squared error on rows that the trees have not seen, before a refit (NaN with
+        ``granularity="leaf"``), and "alpha", of the refit (NaN without).
+    classes_ : ndarray of shape (n_classes,), or list of ndarray for several outputs
+        Labels (classifiers).
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, where it had names.
+
+    References
+    ----------
+    .. [1] G. Martinez-Munoz and A. Suarez, "Pruning in Ordered Bagging Ensembles", ICML 2006.
+    .. [2] S. Ren, X. Cao, Y. Wei and J. Sun, "Global Refinement of Random Forest", CVPR 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.ensemble import RandomForestRegressor
+    >>> from skprune import ForestPruner
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> forest = RandomForestRegressor(n_estimators=30, min_samples_leaf=5, random_state=0)
+    >>> pruner = ForestPruner(forest, sparsity=0.6, random_state=0).fit(X, y)
+    >>> len(pruner.estimator_.estimators_)
+    12
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **BasePruner._parameter_constraints,
+        "sparsity": [Interval(Real, 0, 1, closed="both"), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left"), None],
+        "granularity": [StrOptions({"tree", "leaf"})],
+        "refit": ["boolean"],
+        "alpha": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "sparse_output": ["boolean"],
+    }
+    path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "n_estimators": -1}
+    _accepts_sparse = True
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        sparsity: float | None = None,
+        n_estimators: int | None = None,
+        granularity: str = "tree",
+        refit: bool = True,
+        alpha: float | str = "auto",
+        validation_fraction: float = 0.2,
+        random_state: Any = None,
+        sparse_output: bool = True,
+        n_jobs: int | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self.estimator = estimator
+        self.sparsity = sparsity
+        self.n_estimators = n_estimators
+        self.granularity = granularity
+        self.refit = refit
+        self.alpha = alpha
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.sparse_output = sparse_output
+        self.n_jobs = n_jobs
+        self.engine = engine
+
+    @property
+    def _needs_target(self) -> bool:
+        return True
+
+    def _prune(self, data: TrainingData) -> Pruned:
+        estimator = self._unfitted_or_frozen_copy()
+        self._check_parameters_agree(estimator)
+        rows = self._grow(estimator, data)
+        if self.refit:
+            _refuse_classes(rows.model)
+        chosen = (
+            self._choose_trees(rows) if self.granularity == "tree" else self._choose_leaves(rows)
+        )
+        model = rows.model.only(chosen.numbers)
+        if self.refit and is_classifier(estimator):
+            model.link = "clip"
+        pruned = copy(model)
+        pruned.estimator = model.cut(chosen.subtrees)
+        trees = [subtree.alone() for subtree in chosen.subtrees]
+        engine = pruned.to_engine(trees, self.engine)
+        n_splits = rows.n_splits
+        record = {
+            "n_estimators": len(trees),
+            "n_leaves": sum(tree.nodes.n_leaves for tree in trees),
+            "sparsity": _sparsity(sum(len(tree.splits) for tree in trees), n_splits.sum()),
+            "loss": chosen.loss,
+            "alpha": chosen.alpha,
+        }
+        return Pruned(
+            estimator=pruned.estimator,
+            model=engine,
+            sparse_weights=partial(_weights, pruned, trees, chosen.numbers, n_splits),
+            sparsity=record["sparsity"],
+            n_features_out=engine.n_leaves,
+            history=[rows.record, record],
+            classes=getattr(estimator, "classes_", None),
+        )
+
+    def _check_parameters_agree(self, estimator: Any) -> None:
+        if kind_of(estimator) is not AveragedTrees:
+            raise TypeError(
+                f"estimator must be a RandomForest, ExtraTrees or Bagging of trees, whose trees "
+                f"are averaged; got {estimator!r}."
+            )
+        if self.sparsity is not None and self.n_estimators is not None:
+            raise ValueError(
+                f"only one of sparsity and n_estimators may be given; got "
+                f"sparsity={self.sparsity!r}, n_estimators={self.n_estimators!r}."
+            )
+        if self.n_estimators is not None and self.granularity == "leaf":
+            raise ValueError(
+                f"n_estimators={self.n_estimators!r} counts trees, of which granularity='leaf' "
+                f"removes none; give sparsity."
+            )
+
+    def _grow(self, estimator: Any, data: TrainingData) -> "_Rows":
+        """Train the forest, and gather the rows with what each tree may be judged by."""
+        if self._is_frozen:
+            return _Rows.gather(estimator, [data], unseen=None)
+        if getattr(estimator, "bootstrap", False):
+            train(estimator, data)
+            unseen = np.ones((data.X.shape[0], len(estimator.estimators_)), dtype=bool)
+            for number, drawn in enumerate(estimator.estimators_samples_):
+                unseen[drawn, number] = False
+            return _Rows.gather(estimator, [data], unseen)
+        seen, held_out = hold_out(
+            data, self.validation_fraction, self.random_state, is_classifier(estimator)
+        )
+        train(estimator, seen)
+        n_seen, n_held_out = seen.X.shape[0], held_out.X.shape[0]
+        unseen = np.zeros((n_seen + n_held_out, len(estimator.estimators_)), dtype=bool)
+        unseen[n_seen:] = True
+        return _Rows.gather(estimator, [seen, held_out], unseen)
+
+    def _choose_trees(self, rows: "_Rows") -> "_Chosen":
+        """Keep the trees that come first in an order, as many as asked for or as are best."""
+        seen_less = rows.judging
+        order = order_trees(
+            error_gram(
+                rows.values, rows.at[seen_less], rows.targets[seen_less], rows.weight[seen_less]
+            )
+        ).order
+        losses = prefix_losses(rows.errors, order)
+        kept = self._n_kept(rows.n_splits[order], losses)
+        numbers = np.sort(order[: max(kept, 1)])
+        subtrees = [Subtree(tree, tree.left, tree.right) for tree in rows.take(numbers)]
+        if kept == 0:  # not even one tree is sparse enough, so its root alone stays
+            root = np.ones(subtrees[0].nodes.n_nodes, dtype=bool)
+            return _Chosen(numbers, [Subtree.collapse(subtrees[0].nodes, root)], np.nan)
+        chosen = _Chosen(numbers, subtrees, float(losses[kept - 1]))
+        return self._refitted(rows.of(numbers), chosen) if self.refit else chosen
+
+    def _n_kept(self, n_splits: np.ndarray, losses: np.ndarray) -> int:
+        if self.n_estimators is not None:
+            return min(self.n_estimators, len(n_splits))
+        if self.sparsity is None:
+            return int(np.argmin(losses)) + 1
+        allowed = splits_allowed(int(n_splits.sum()), self.sparsity)
+        return int(np.searchsorted(np.cumsum(n_splits), allowed, side="right"))
+
+    def _refitted(self, rows: "_Rows", chosen: "_Chosen") -> "_Chosen":
+        """Fit the values of the leaves of some trees."""
+        alpha, n_trees = self._chosen_alpha(rows), len(chosen.numbers)
+        values = n_trees * refit_leaves(
+            rows.at, rows.targets, rows.values / n_trees, alpha=alpha, sample_weight=rows.weight
+        )
+        ends = np.cumsum([subtree.nodes.n_nodes for subtree in chosen.subtrees])[:-1]
+        subtrees = [
+            replace(subtree, nodes=rows.with_values(subtree.nodes, value))
+            for subtree, value in zip(chosen.subtrees, np.split(values, ends), strict=True)
+        ]
+        return replace(chosen, subtrees=subtrees, alpha=alpha)
+
+    def _choose_leaves(self, rows: "_Rows") -> "_Chosen":
+        """Merge the pairs of leaves that tell least until few enough splits are left."""
+        alpha, n_trees = self._chosen_alpha(rows), len(rows.trees)
+        ends = rows.starts[1:-1]
+        merged = merge_leaf_pairs(
+            [(tree.left, tree.right) for tree in rows.trees],
+            rows.leaves,
+            rows.targets,
+            np.split(rows.values / n_trees, ends),
+            n_splits=splits_allowed(
+                int(rows.n_splits.sum()), 0.5 if self.sparsity is None else self.sparsity
+            ),
+            alpha=alpha,
+            sample_weight=rows.weight,
+        )
+        trees = rows.trees
+        if self.refit:
+            trees = [
+                rows.with_values(tree, n_trees * value)
+                for tree, value in zip(trees, merged.values, strict=True)
+            ]
+        subtrees = [
+            Subtree.collapse(tree, collapsed)
+            for tree, collapsed in zip(trees, merged.collapsed, strict=True)
+        ]
+        return _Chosen(np.arange(n_trees), subtrees, np.nan, alpha if self.refit else np.nan)
+
+    def _chosen_alpha(self, rows: "_Rows") -> float:
+        if not isinstance(self.alpha, str):
+            return float(self.alpha)
+        n_trees = len(rows.trees)
+        mean = np.average(rows.targets, axis=0, weights=rows.weight)
+        return choose_alpha(
+            rows.at,
+            rows.targets,
+            # not the forest's own values, which hold the targets of the rows that judge
+            np.repeat(mean[np.newaxis] / n_trees, len(rows.values), axis=0),
+            rows.fitted(check_random_state(self.random_state)),
+            sample_weight=rows.weight,
+            judged=rows.unseen,
+        ).alpha
+
+
+@dataclass
+class _Chosen:
+    """What stays of a forest.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_kept,), intp
+        The trees.
+    subtrees : list of Subtree
+        What stays of each.
+    loss, alpha : float
+        As in `pruning_history_`.
+    """
+
+    numbers: np.ndarray
+    subtrees: list[Subtree]
+    loss: float
+    alpha: float = np.nan
+
+
+@dataclass
+class _Rows:
+    """A full forest, or some of its trees, and the rows that judge and fit it.
+
+    Attributes
+    ----------
+    model : AveragedTrees
+        The full forest.
+    trees : list of TreeArrays
+        The trees.
+    leaves : ndarray of shape (n_rows, n_trees), intp
+        The leaf that each row reaches in each of them.
+    targets : ndarray of shape (n_rows, n_values), float64
+        What they should answer: targets, or one-hot labels.
+    weight : ndarray of shape (n_rows,), float64
+        Of the rows.
+    unseen : ndarray of shape (n_rows, n_trees), bool, or None
+        Which rows each tree has not seen; None where no tree has seen any.
+    """
+
+    model: AveragedTrees
+    trees: list[TreeArrays]
+    leaves: np.ndarray
+    targets: np.ndarray
+    weight: np.ndarray
+    unseen: np.ndarray | None
+
+    @classmethod
+    def gather(
+        cls, estimator: Any, parts: list[TrainingData], unseen: np.ndarray | None
+    ) -> "_Rows":
+        model = AveragedTrees(estimator)
+        full = FullModel(model, model.trees(None), parts[0])
+        y = np.concatenate([part.y for part in parts])
+        given = [part.sample_weight for part in parts]
+        weight = None if given[0] is None else np.concatenate(given)
+        weight = weights_of_rows(estimator, y, weight)
+        return cls(
+            model,
+            full.trees,
+            np.concatenate([full.leaves(part.X) for part in parts]),
+            _targets(estimator, full.trees[0].value.shape[1], y),
+            weight / weight.mean() if weight.any() else weight,
+            unseen,
+        )
+
+    @property
+    def n_splits(self) -> np.ndarray:
+        return np.array([tree.n_splits for tree in self.trees])
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.cumsum([0] + [tree.n_nodes for tree in self.trees])
+
+    @property
+    def at(self) -> np.ndarray:
+        """Leaves as places among the nodes of all trees."""
+        return self.leaves + self.starts[:-1]
+
+    @property
+    def values(self) -> np.ndarray:
+        """What the nodes of all trees answer."""
+        value = np.concatenate([tree.value for tree in self.trees])
+        return side_by_side(value, self.model.n_classes)
+
+    @property
+    def judging(self) -> np.ndarray:
+        """Which rows some tree has not seen."""
+        if self.unseen is None:
+            return np.ones(len(self.leaves), dtype=bool)
+        return self.unseen.any(axis=1)
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        return error_gram(self.values, self.at, self.targets, self.weight, self.unseen)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {
+            "n_estimators": len(self.trees),
+            "n_leaves": int(self.n_splits.sum()) + len(self.trees),
+            "sparsity": 0.0,
+            "loss": float(self.errors.mean()),
+            "alpha": np.nan,
+        }
+
+    def take(self, numbers: np.ndarray) -> list[TreeArrays]:
+        return [self.trees[number] for number in numbers]
+
+    def of(self, numbers: np.ndarray) -> "_Rows":
+        """Give the rows as some of the trees see them."""
+        unseen = None if self.unseen is None else self.unseen[:, numbers]
+        return replace(
+            self, trees=self.take(numbers), leaves=self.leaves[:, numbers], unseen=unseen
+        )
+
+    def with_values(self, tree: TreeArrays, value: np.ndarray) -> TreeArrays:
+        """Give a tree other values, in the layout of scikit-learn's."""
+        wide = value[:, :, np.newaxis] if self.model.n_classes is None else value[:, np.newaxis]
+        return replace(tree, value=wide)
+
+    def fitted(self, random_state: np.random.RandomState) -> np.ndarray:
+        """Draw the rows to fit where others judge how strongly: those that all trees have seen."""
+        if self.unseen is not None and not self.judging.all():
+            return ~self.judging
+        return random_state.permutation(len(self.leaves)) >= max(1, len(self.leaves) // 4)
+
+
+def _refuse_classes(model: AveragedTrees) -> None:
+    """Refuse to fit probabilities where leaves hold those of several outputs, or not all."""
+    if model.n_classes is None:
+        return
+    if len(model.n_classes) > 1:
+        raise ValueError(
+            f"refit=True fits the probabilities of one output; the classifier has "
+            f"{len(model.n_classes)}. Give refit=False."
+        )
+    if any(len(tree.classes_) < model.n_classes[0] for tree in model.estimator.estimators_):
+        raise ValueError(
+            "refit=True needs trees that know all classes, but some have seen rows of a few only. "
+            "Give refit=False."
+        )
+
+
+def _targets(estimator: Any, n_outputs: int, y: np.ndarray) -> np.ndarray:
+    if not is_classifier(estimator):
+        return outputs_of(n_outputs, y).astype(np.float64)
+    positions = class_positions(estimator, y)
+    known = np.atleast_1d(estimator.n_classes_)
+    return np.hstack([np.eye(n)[column] for n, column in zip(known, positions.T, strict=True)])
+
+
+def _sparsity(kept: int, full: int) -> float:
+    return 1.0 - kept / full if full else 0.0
+
+
+def _weights(
+    model: AveragedTrees, trees: list[PrunedTree], numbers: np.ndarray, n_splits: np.ndarray
+) -> dict[str, csr_array]:
+    """Write the trees that are left as a sparse net with the splits of the full forest."""
+    weights = model.sparse_weights(trees)
+    starts = np.cumsum([0, *n_splits])
+    rows = np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])
+    shape = (starts[-1], len(rows))
+    place = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
+    return weights | {name: csr_array(place @ weights[name]) for name in "AbmC"}

@@ -27,6 +27,7 @@ __all__ = [
     "choose_alpha",
     "leaf_indicators",
     "merge_leaf_pairs",
+    "nearest_probabilities",
     "refit_leaves",
     "refit_path",
 ]
@@ -624,6 +625,43 @@ def _number_leaves(leaves: ArrayLike, left: Ints, starts: Ints) -> Ints:
     if (numbered >= starts[1:]).any() or (left[numbered] != NO_CHILD).any():
         raise ValueError("leaves must be leaves of their trees.")
     return numbered
+
+
+def nearest_probabilities(predictions: ArrayLike) -> Floats:
+    """Return the probabilities nearest to what a refitted forest of classes predicts.
+
+    A refit makes predictions that sum to one, but some fall below zero. Of all distributions the
+    nearest has a squared error that is never larger than the prediction's, whatever the class is,
+    and the same order of classes where it is positive.
+
+    Parameters
+    ----------
+    predictions : array-like of shape (n_rows, n_classes), float64
+        Sums over the trees.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_classes), float64
+
+    References
+    ----------
+    .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, "Efficient Projections onto the
+       l1-Ball for Learning in High Dimensions", ICML 2008, figure 1.
+
+    Examples
+    --------
+    >>> from skprune.trees.refit import nearest_probabilities
+    >>> nearest_probabilities([[0.5, 0.5], [1.25, -0.25]])
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    predictions = _matrix("predictions", predictions)
+    falling = -np.sort(-predictions, axis=1)
+    number = np.arange(1, predictions.shape[1] + 1)
+    excess = (np.cumsum(falling, axis=1) - 1.0) / number
+    positive = np.count_nonzero(falling > excess, axis=1)
+    taken = np.take_along_axis(excess, positive[:, np.newaxis] - 1, axis=1)
+    return np.maximum(predictions - taken, 0.0)
 
 
 def _refits(

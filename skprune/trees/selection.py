@@ -252,8 +252,10 @@ def order_trees(
     aggregation [2]_, which is reduce-error pruning [1]_ without its exchanges and with the squared
     error. It was proposed for products on the training rows, all of them for every tree, and for
     bagged trees these order better than the fewer rows out of bag do; but only the latter tell how
-    good the averages are, by :func:`prefix_losses`. Backward, trees are taken out of the whole forest, each time the one that the others do
-    best without. Ties go to the tree with the lower number.
+    good the averages are, by :func:`prefix_losses`.
+
+    Backward, trees are taken out of the whole forest, each time the one that the others do best
+    without. Ties go to the tree with the lower number.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from skprune.trees.refit import (
     choose_alpha,
     leaf_indicators,
     merge_leaf_pairs,
+    nearest_probabilities,
     refit_leaves,
     refit_path,
 )
@@ -385,3 +386,16 @@ def test_wrong_forests_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         merge_leaf_pairs(**(right | change))
+
+
+def test_nearest_probabilities_are_nearer_to_every_class():
+    predictions = np.random.default_rng(0).normal(0.2, 0.5, size=(300, 5))
+    predictions += (1.0 - predictions.sum(axis=1, keepdims=True)) / 5.0
+    nearest = nearest_probabilities(predictions)
+    assert (nearest >= 0.0).all()
+    assert_allclose(nearest.sum(axis=1), 1.0)
+    for target in np.eye(5):
+        before = ((predictions - target) ** 2).sum(axis=1)
+        assert (((nearest - target) ** 2).sum(axis=1) <= before + 1e-12).all()
+    assert_array_equal(nearest.argmax(axis=1), predictions.argmax(axis=1))
+    assert_allclose(nearest_probabilities(nearest), nearest, atol=1e-15)

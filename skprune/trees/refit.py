@@ -20,14 +20,9 @@ from skprune.trees.arrays import NO_CHILD, node_depths, parents
 from skprune.trees.selection import check_judged, check_weight
 
 __all__ = [
-    "ALPHAS",
-    "AlphaChoice",
     "MergedForest",
-    "averaged_loss",
-    "choose_alpha",
     "leaf_indicators",
     "merge_leaf_pairs",
-    "nearest_probabilities",
     "refit_leaves",
     "refit_path",
 ]
@@ -36,9 +31,6 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-# Where the best alpha was found on noisy regression (1) and on nearly noise-free classification
-# (0.1); 0.03 was at best 0.002 more accurate on the latter, for many more steps.
-ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 # Errors that sum to less than this part of the largest are zero but for rounding.
 ROUNDING = 1e-9
 
@@ -184,7 +176,7 @@ def refit_path(
     targets: ArrayLike,
     prior: ArrayLike,
     *,
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float],
     sample_weight: ArrayLike | None = None,
     judged: ArrayLike | None = None,
     tol: float = 1e-3,
@@ -236,181 +228,6 @@ def refit_path(
     features = csr_array(diags_array(root[:, 0]) @ indicators)
     errors = root * (targets - indicators @ prior)
     return _refits(features, errors, prior, shifts * np.shape(leaves)[1], tol, max_iter)
-
-
-class AlphaChoice(NamedTuple):
-    """How the refits for several alphas did on rows that were not fitted.
-
-    Attributes
-    ----------
-    alpha : float
-        The best of them; of those that tie, the largest.
-    alphas : ndarray of shape (n_alphas,), float64
-        All of them.
-    losses : ndarray of shape (n_alphas,), float64
-        Mean squared error of each, summed over outputs.
-    prior_loss : float
-        That of the prior, which a refit should beat.
-    """
-
-    alpha: float
-    alphas: Floats
-    losses: Floats
-    prior_loss: float
-
-
-def choose_alpha(
-    leaves: ArrayLike,
-    targets: ArrayLike,
-    prior: ArrayLike,
-    fitted: ArrayLike,
-    *,
-    alphas: Sequence[float] = ALPHAS,
-    sample_weight: ArrayLike | None = None,
-    judged: ArrayLike | None = None,
-    tol: float = 1e-3,
-    max_iter: int = 1000,
-) -> AlphaChoice:
-    """Choose how strongly to shrink, by refits on some rows that are judged on the others.
-
-    Trees must not be judged on rows that grew them: fully grown ones know these by heart, and no
-    refit could look better. So either no tree has seen the rows that judge, or `judged` says which
-    rows are out of the bag of each tree. The values that the forest has are then no prior for the
-    choice: those of in-bag trees hold the targets of the very rows that judge, the refit corrects
-    the others for that, and every refit looks worse than it is. Give the mean of the targets, over
-    the number of trees, as every leaf's prior instead; the alpha that it finds serves the other
-    prior as well.
-
-    Parameters
-    ----------
-    leaves, targets, prior, sample_weight, tol, max_iter
-        As in :func:`refit_leaves`, for the rows that fit and those that judge together.
-    fitted : array-like of shape (n_rows,), bool
-        Rows to fit; the others judge.
-    alphas : sequence of float > 0
-        Strengths of the prior to compare.
-    judged : array-like of shape (n_rows, n_trees), bool, default=None
-        On which rows each tree may be judged, as in :func:`averaged_loss`; rows are fitted with all
-        trees. All by default.
-
-    Returns
-    -------
-    AlphaChoice
-
-    Raises
-    ------
-    ValueError
-        As :func:`refit_leaves`; if no row is left to fit; or if none can judge.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skprune.trees.refit import choose_alpha
-    >>> choice = choose_alpha(
-    ...     [[0], [0], [0]], [[1.0], [1.0], [0.6]], [[0.0]], [True, True, False], alphas=[0.5, 1.5]
-    ... )
-    >>> choice.alpha, choice.losses.round(4).tolist()
-    (1.5, [0.04, 0.0008])
-    """
-    leaves, targets = np.asarray(leaves), _matrix("targets", targets)
-    prior = _matrix("prior", prior)
-    fitted = np.asarray(fitted)
-    if fitted.dtype != np.bool_ or fitted.shape != (len(targets),):
-        raise ValueError(f"fitted must be a boolean mask of shape ({len(targets)},).")
-    weight = check_weight(sample_weight, len(targets))
-    if not weight[fitted].any():
-        raise ValueError("There is no row with weight to fit.")
-    mask = check_judged(judged, leaves.shape)
-
-    def loss(values: Floats) -> float:
-        seen = None if mask is None else mask[~fitted]
-        return averaged_loss(values, leaves[~fitted], targets[~fitted], weight[~fitted], seen)
-
-    shifts = np.unique(_check_alphas(alphas))
-    path = refit_path(
-        leaves[fitted],
-        targets[fitted],
-        prior,
-        alphas=shifts.tolist(),
-        sample_weight=weight[fitted],
-        tol=tol,
-        max_iter=max_iter,
-    )
-    losses = np.array([loss(values) for values in path])
-    best = len(losses) - 1 - int(np.argmin(losses[::-1]))
-    return AlphaChoice(float(shifts[best]), shifts, losses, loss(prior))
-
-
-def averaged_loss(
-    values: ArrayLike,
-    leaves: ArrayLike,
-    targets: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-    judged: ArrayLike | None = None,
-) -> float:
-    """Return the mean squared error of a forest, summed over outputs.
-
-    Where a row may judge only some trees, their average has more variance than that of all trees,
-    and its error is too large by the variance of their means. For m of T trees, drawn at random
-    without regard to the row, that is ``S^2 (1/m - 1/T)`` with S^2 the variance between trees [1]_;
-    it is estimated from the m trees and taken off, so that the loss is that of T trees that have
-    not seen the row. Rows that may judge fewer than two trees are left out.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_leaves, n_outputs), float64
-        What each leaf adds to the sum over the trees.
-    leaves : array-like of shape (n_rows, n_trees), integers
-        Which leaf each row reaches in each tree.
-    targets : array-like of shape (n_rows, n_outputs), float64
-        What the sum should be.
-    sample_weight : array-like of shape (n_rows,), default=None
-        Weights of the rows, all 1 by default.
-    judged : array-like of shape (n_rows, n_trees), bool, default=None
-        On which rows each tree may be judged; all by default.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If no row with weight can judge.
-
-    References
-    ----------
-    .. [1] W. Cochran, "Sampling Techniques", third edition, 1977, section 2.6.
-
-    Examples
-    --------
-    >>> from skprune.trees.refit import averaged_loss
-    >>> averaged_loss([[1.0], [2.0], [0.5]], [[0, 2], [1, 2]], [[1.0], [2.0]])
-    0.25
-    """
-    values, targets = _matrix("values", values), _matrix("targets", targets)
-    leaves = _check_leaves(leaves, len(values))
-    weight = check_weight(sample_weight, len(leaves))
-    mask = check_judged(judged, leaves.shape)
-    n_trees = leaves.shape[1]
-    if mask is None:
-        mask = np.ones(leaves.shape, dtype=np.bool_)
-
-    counts = np.count_nonzero(mask, axis=1)
-    weight = np.where((counts >= 2) | (counts == n_trees), weight, 0.0)
-    if not weight.any():
-        raise ValueError("There is no row with weight on which two trees may be judged.")
-    total, squares = np.zeros(targets.shape), np.zeros(len(targets))
-    for tree in range(n_trees):
-        error = n_trees * values[leaves[:, tree]] - targets
-        error *= mask[:, tree, np.newaxis]
-        total += error
-        squares += np.einsum("ij,ij->i", error, error)
-    mean = total / np.maximum(counts, 1)[:, np.newaxis]
-    loss = np.einsum("ij,ij->i", mean, mean)
-    between = (squares - counts * loss) / np.maximum(counts - 1, 1)
-    loss -= between * (1.0 / np.maximum(counts, 1) - 1.0 / n_trees)
-    return float(weight @ loss / weight.sum())
 
 
 class MergedForest(NamedTuple):
@@ -625,43 +442,6 @@ def _number_leaves(leaves: ArrayLike, left: Ints, starts: Ints) -> Ints:
     if (numbered >= starts[1:]).any() or (left[numbered] != NO_CHILD).any():
         raise ValueError("leaves must be leaves of their trees.")
     return numbered
-
-
-def nearest_probabilities(predictions: ArrayLike) -> Floats:
-    """Return the probabilities nearest to what a refitted forest of classes predicts.
-
-    A refit makes predictions that sum to one, but some fall below zero. Of all distributions the
-    nearest has a squared error that is never larger than the prediction's, whatever the class is,
-    and the same order of classes where it is positive.
-
-    Parameters
-    ----------
-    predictions : array-like of shape (n_rows, n_classes), float64
-        Sums over the trees.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_classes), float64
-
-    References
-    ----------
-    .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, "Efficient Projections onto the
-       l1-Ball for Learning in High Dimensions", ICML 2008, figure 1.
-
-    Examples
-    --------
-    >>> from skprune.trees.refit import nearest_probabilities
-    >>> nearest_probabilities([[0.5, 0.5], [1.25, -0.25]])
-    array([[0.5, 0.5],
-           [1. , 0. ]])
-    """
-    predictions = _matrix("predictions", predictions)
-    falling = -np.sort(-predictions, axis=1)
-    number = np.arange(1, predictions.shape[1] + 1)
-    excess = (np.cumsum(falling, axis=1) - 1.0) / number
-    positive = np.count_nonzero(falling > excess, axis=1)
-    taken = np.take_along_axis(excess, positive[:, np.newaxis] - 1, axis=1)
-    return np.maximum(predictions - taken, 0.0)
 
 
 def _refits(

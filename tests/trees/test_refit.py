@@ -10,11 +10,8 @@ from sklearn.linear_model import Ridge
 from skprune.trees.arrays import prune_sklearn_tree
 from skprune.trees.refit import (
     SIGNIFICANCE,
-    averaged_loss,
-    choose_alpha,
     leaf_indicators,
     merge_leaf_pairs,
-    nearest_probabilities,
     refit_leaves,
     refit_path,
 )
@@ -153,56 +150,6 @@ def test_too_few_steps_are_told():
         refit_leaves(leaves, targets, prior, alpha=1e-3, max_iter=2)
 
 
-def test_loss_of_all_trees_is_that_of_their_sum():
-    leaves, targets, prior, weight, _ = make_forest(13)
-    errors = ((prior[leaves].sum(axis=1) - targets) ** 2).sum(axis=1)
-    assert_allclose(averaged_loss(prior, leaves, targets), errors.mean())
-    assert_allclose(
-        averaged_loss(prior, leaves, targets, weight), np.average(errors, weights=weight)
-    )
-
-
-def test_loss_of_some_trees_estimates_that_of_all():
-    leaves, targets, prior, _, _ = make_forest(14, n_rows=40_000, n_trees=12)
-    judged = np.random.default_rng(1).random(leaves.shape) < 0.37
-    full = averaged_loss(prior, leaves, targets)
-    assert_allclose(averaged_loss(prior, leaves, targets, judged=judged), full, rtol=0.02)
-    some = leaf_indicators(leaves, len(prior), judged) @ prior
-    assert ((some - targets) ** 2).sum(axis=1).mean() > 1.2 * full
-
-
-def test_chosen_alpha_is_best_on_the_other_rows():
-    leaves, _, prior, weight, _ = make_forest(15, n_rows=200)
-    rng = np.random.default_rng(2)
-    truth = rng.normal(size=prior.shape)
-    targets = truth[leaves].sum(axis=1) + rng.normal(size=(200, 2))
-    fitted = rng.random(200) < 0.8
-    choice = choose_alpha(
-        leaves, targets, prior, fitted, alphas=[100.0, 0.1, 1e4], sample_weight=weight, tol=1e-10
-    )
-    assert_array_equal(choice.alphas, [0.1, 100.0, 1e4])
-    for alpha, loss in zip(choice.alphas, choice.losses, strict=True):
-        values = refit_leaves(
-            leaves[fitted], targets[fitted], prior, alpha=alpha, sample_weight=weight[fitted]
-        )
-        there = averaged_loss(values, leaves[~fitted], targets[~fitted], weight[~fitted])
-        assert_allclose(loss, there, rtol=1e-3)
-    assert choice.alpha == choice.alphas[np.argmin(choice.losses)] == 0.1
-    assert choice.prior_loss == averaged_loss(
-        prior, leaves[~fitted], targets[~fitted], weight[~fitted]
-    )
-
-
-def test_of_equal_alphas_the_largest_is_chosen():
-    leaves, _, prior, _, _ = make_forest(16)
-    fitted = np.arange(60) < 40
-    targets = prior[leaves].sum(axis=1)
-    targets[fitted] = prior[leaves[fitted]].sum(axis=1)
-    choice = choose_alpha(leaves, np.zeros_like(targets), 0.0 * prior, fitted, alphas=[1.0, 2.0])
-    assert choice.alpha == 2.0
-    assert choice.losses.tolist() == [0.0, 0.0]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -223,16 +170,6 @@ def test_wrong_input_is_refused(change, message):
     leaves, targets, prior, _, _ = make_forest(17)
     with pytest.raises(ValueError, match=message):
         refit_leaves(**({"leaves": leaves, "targets": targets, "prior": prior} | change))
-
-
-def test_choice_refuses_what_it_cannot_judge():
-    leaves, targets, prior, _, _ = make_forest(18)
-    with pytest.raises(ValueError, match="no row with weight to fit"):
-        choose_alpha(leaves, targets, prior, np.zeros(60, dtype=bool))
-    with pytest.raises(ValueError, match="no row with weight on which"):
-        choose_alpha(leaves, targets, prior, np.ones(60, dtype=bool))
-    with pytest.raises(ValueError, match="fitted must be a boolean"):
-        choose_alpha(leaves, targets, prior, np.ones(60))
 
 
 # Two trees. In the first, node 0 splits into 1 and 2, and 2 into 3 and 4; the second has one split.
@@ -386,16 +323,3 @@ def test_wrong_forests_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         merge_leaf_pairs(**(right | change))
-
-
-def test_nearest_probabilities_are_nearer_to_every_class():
-    predictions = np.random.default_rng(0).normal(0.2, 0.5, size=(300, 5))
-    predictions += (1.0 - predictions.sum(axis=1, keepdims=True)) / 5.0
-    nearest = nearest_probabilities(predictions)
-    assert (nearest >= 0.0).all()
-    assert_allclose(nearest.sum(axis=1), 1.0)
-    for target in np.eye(5):
-        before = ((predictions - target) ** 2).sum(axis=1)
-        assert (((nearest - target) ** 2).sum(axis=1) <= before + 1e-12).all()
-    assert_array_equal(nearest.argmax(axis=1), predictions.argmax(axis=1))
-    assert_allclose(nearest_probabilities(nearest), nearest, atol=1e-15)

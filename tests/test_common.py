@@ -1,6 +1,17 @@
 """scikit-learn's own checks, over every pruner and over the shipped nets."""
 
 import pytest
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.tree import (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
@@ -12,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skprune import (
     CostComplexityPruner,
     ErrorBasedPruner,
+    ForestPruner,
     MagnitudePruner,
     MinimumErrorPruner,
     MLPNetClassifier,
@@ -47,6 +59,22 @@ TREE_PRUNERS = [
     ErrorBasedPruner(TREES[2], subtree_raising=True),
     MinimumErrorPruner(TREES[0], sparsity=0.5),
 ]
+FEW = {"n_estimators": 3, "random_state": 0}
+ENSEMBLE_PRUNERS = [
+    CostComplexityPruner(RandomForestClassifier(**FEW), sparsity=0.5),
+    CostComplexityPruner(ExtraTreesRegressor(**FEW), sparsity=0.5, allocation="uniform"),
+    CostComplexityPruner(BaggingClassifier(**FEW), sparsity=0.5),
+    # a price: scikit-learn's boosted trees have splits that rounding alone makes, or not
+    CostComplexityPruner(GradientBoostingClassifier(**FEW), ccp_alpha=0.01),
+    CostComplexityPruner(GradientBoostingRegressor(n_estimators=40, random_state=0), sparsity=0.3),
+    CostComplexityPruner(HistGradientBoostingClassifier(max_iter=3, random_state=0), sparsity=0.5),
+    CostComplexityPruner(HistGradientBoostingRegressor(max_iter=30, random_state=0), sparsity=0.1),
+    ErrorBasedPruner(RandomForestClassifier(**FEW)),
+    ReducedErrorPruner(RandomForestRegressor(**FEW), random_state=0),
+    ForestPruner(RandomForestClassifier(5, random_state=0)),
+    ForestPruner(ExtraTreesClassifier(5, random_state=0)),
+    ForestPruner(RandomForestRegressor(5, random_state=0), granularity="tree", random_state=0),
+]
 
 STOCHASTIC = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -60,6 +88,13 @@ HELD_OUT_ROWS_ARE_DRAWN = {
         "test_reduced_error shows the equivalence where the held-out rows are given"
     )
 }
+BOOTSTRAP_SAMPLES_ARE_DRAWN = dict.fromkeys(
+    (
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ),
+    "scikit-learn's own forests fail it: which rows a tree draws depends on how many there are",
+)
 BY_SKORCH_S_DESIGN = {
     "check_no_attributes_set_in_init": (
         "skorch sets history_, initialized_ and virtual_params_ in its constructor"
@@ -84,6 +119,19 @@ def expected_failures_of_tree_pruner(pruner):
 
 @parametrize_with_checks(TREE_PRUNERS, expected_failed_checks=expected_failures_of_tree_pruner)
 def test_pruner_of_trees(estimator, check):
+    check(estimator)
+
+
+def expected_failures_of_ensemble_pruner(pruner):
+    draws = getattr(pruner.estimator, "bootstrap", False)
+    boosted = isinstance(pruner.estimator, GradientBoostingRegressor)  # fails it, too
+    return BOOTSTRAP_SAMPLES_ARE_DRAWN if draws or boosted else {}
+
+
+@parametrize_with_checks(
+    ENSEMBLE_PRUNERS, expected_failed_checks=expected_failures_of_ensemble_pruner
+)
+def test_pruner_of_ensembles(estimator, check):
     check(estimator)
 
 

@@ -54,6 +54,7 @@ class Forest:
         base: np.ndarray,
         divisor: float,
         link: int,
+        groups: np.ndarray,
         set: np.ndarray,
         sets: np.ndarray,
         category_columns: np.ndarray,

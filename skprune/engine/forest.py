@@ -26,18 +26,19 @@ def _two(second: Floats) -> Floats:
     return np.concatenate([1.0 - second, second], axis=1)
 
 
-def _clip(sums: Floats) -> Floats:
+def _clip(sums: Floats, groups: Ints) -> Floats:
     clipped = sums.clip(min=0.0)
-    return clipped / clipped.sum(axis=1, keepdims=True)
+    totals = np.add.reduceat(clipped, np.cumsum(groups) - groups, axis=1)
+    return clipped / np.repeat(totals, groups, axis=1)
 
 
 # How sums become answers; the kernels know the links by their places (forest.h).
-LINKS: dict[str, Callable[[Floats], Floats]] = {
-    "identity": lambda sums: sums,
-    "exp": np.exp,
-    "sigmoid": lambda sums: _two(expit(sums)),
-    "exponential": lambda sums: _two(expit(2.0 * sums)),
-    "softmax": lambda sums: softmax(sums, axis=1),
+LINKS: dict[str, Callable[[Floats, Ints], Floats]] = {
+    "identity": lambda sums, groups: sums,
+    "exp": lambda sums, groups: np.exp(sums),
+    "sigmoid": lambda sums, groups: _two(expit(sums)),
+    "exponential": lambda sums, groups: _two(expit(2.0 * sums)),
+    "softmax": lambda sums, groups: softmax(sums, axis=1),
     "clip": _clip,
 }
 
@@ -70,7 +71,9 @@ class Forest:
     link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
         "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
         that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
-        a row is divided by its total.
+        those of one group are divided by their total.
+    groups : array-like of shape (n_groups,), int, default=None
+        How many sums make the probabilities of each output, for "clip". None: all those of one.
     categories : mapping of int to array-like, default=None
         Columns of categories, and the growing values that each may have. The number of a category
         is its place there. Any other value counts as missing.
@@ -133,6 +136,7 @@ class Forest:
         base: Any = None,
         divisor: float = 1.0,
         link: str = "identity",
+        groups: Any = None,
         categories: Mapping[int, Any] | None = None,
         left_categories: Any = None,
         by_category: Any = None,
@@ -158,6 +162,7 @@ class Forest:
         self._check_starts()
         self.outputs = self._checked_outputs(outputs)
         self.base = self._checked_base(base)
+        self.groups = self._checked_groups(groups)
         self._start_of = np.repeat(self.tree_starts[:-1], np.diff(self.tree_starts))
         absolute_left, absolute_right = self._absolute_children()
         refuse_bad_splits(
@@ -234,7 +239,7 @@ class Forest:
         -------
         ndarray of shape (n_rows, n_outputs), float64
         """
-        return LINKS[self.link](self.decision_at(nodes))
+        return LINKS[self.link](self.decision_at(nodes), self.groups)
 
     def decision_at(self, nodes: Ints) -> np.ndarray:
         """Return what `predict_at` puts through the link.
@@ -335,7 +340,7 @@ class Forest:
     def _arrays(self) -> dict[str, Any]:
         names = (
             *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
-            *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link"),
+            *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link", "groups"),
             *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
         )
         return {name: getattr(self, name) for name in names}
@@ -455,6 +460,17 @@ class Forest:
             raise ValueError(f"link={self.link!r} takes one sum, but there are {len(base)}.")
         return base
 
+    def _checked_groups(self, groups: Any) -> Ints:
+        if groups is None:
+            return np.array([len(self.base)])
+        groups = checked_vector(groups, "groups", np.int64)
+        if not len(groups) or groups.min() < 1 or groups.sum() != len(self.base):
+            raise ValueError(
+                f"groups must be positive and add up to the {len(self.base)} sums, but they are "
+                f"{groups.tolist()}."
+            )
+        return groups
+
     def _checked_sets(self, marks: Any, sets: Any) -> tuple[Any, Any]:
         if marks is None and sets is None:
             return None, None
@@ -521,6 +537,7 @@ class Forest:
             self.base,
             self.divisor,
             list(LINKS).index(self.link),
+            self.groups,
             set_of,
             sets,
             np.array(list(known), dtype=np.int64),

@@ -178,7 +178,10 @@ class EnsemblePath:
         gone = np.concatenate([-np.diff(path.n_splits) for path in self.paths])
         lengths = [path.n_steps - 1 for path in self.paths]
         trees = np.repeat(np.arange(len(self.paths)), lengths)
-        order = np.argsort(alphas, kind="stable")  # each tree's are sorted already
+        order = np.argsort(alphas, kind="stable")
+        # Ties that rounding has parted are put back, tree after tree: each tree's own are sorted.
+        apart = np.diff(alphas[order], prepend=-np.inf) > ROUNDING * np.abs(alphas).max(initial=0.0)
+        order = order[np.lexsort((order, np.cumsum(apart)))]
         n_splits = self.n_splits - np.concatenate([[0], np.cumsum(gone[order])])
         return trees[order], alphas[order], n_splits.astype(np.intp)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import erf, log_softmax
 
-from skprune.engine import ACTIVATIONS, Layer, Network, Tree
+from skprune.engine import ACTIVATIONS, Forest, Layer, Network, Tree
 
 
 def random_network(widths, density, activations, seed, engine="native", alpha=0.3):
@@ -136,3 +136,68 @@ def trees(draw, allow_nan=False):
         allow_nan=allow_nan,
         engine="native",
     )
+
+
+@st.composite
+def forests(draw):
+    """A forest of random trees, of any kind that the engine has."""
+    members = draw(st.lists(trees(), min_size=1, max_size=20))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    n_features = max(tree.n_features_in for tree in members)
+    n_nodes = sum(len(tree.left) for tree in members)
+    link = draw(st.sampled_from(["identity", "exp", "sigmoid", "exponential", "softmax", "clip"]))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    boosts = draw(st.booleans()) or link in ("sigmoid", "exponential")
+    n_sums = 1 if link in ("sigmoid", "exponential") else draw(st.integers(1, 4))
+    options = {}
+    if boosts:
+        options = {"outputs": rng.integers(0, n_sums, len(members))}
+    value = rng.normal(size=(n_nodes, 1 if boosts else n_sums))
+    base = rng.normal(size=n_sums)
+    if link == "clip":  # which needs one positive sum a row
+        base += 100.0
+    left = np.concatenate([tree.left for tree in members])
+    feature = np.concatenate([tree.feature for tree in members])
+    threshold = np.concatenate([tree.threshold for tree in members])
+    if dtype == "float64" and draw(st.booleans()):
+        column = int(rng.integers(0, n_features))
+        n_known = draw(st.sampled_from([1, 2, 31, 33, 70]))
+        known = np.sort(rng.choice(np.arange(-90.0, 90.0), n_known, replace=False))
+        options["categories"] = {column: known}
+        options["by_category"] = (feature == column) & (left >= 0) & (rng.random(n_nodes) < 0.7)
+        options["left_categories"] = rng.integers(0, 2**32, (n_nodes, 3), dtype=np.uint32)
+    return Forest(
+        feature,
+        threshold,
+        left,
+        np.concatenate([tree.right for tree in members]),
+        value,
+        np.concatenate([tree.missing_go_to_left for tree in members]),
+        np.cumsum([0] + [len(tree.left) for tree in members]),
+        n_features,
+        base=base,
+        divisor=draw(st.sampled_from([1.0, 3.0])),
+        link=link,
+        dtype=dtype,
+        allow_nan=draw(st.booleans()),
+        engine="native",
+        **options,
+    )
+
+
+@st.composite
+def rows_for(draw, forest):
+    """Rows that a forest may be shown."""
+    n_rows = draw(st.integers(0, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = rng.choice([0.0, -0.0, 0.1, -1.0, 1e-45, 3e38, -3e38, 0.7], (n_rows, forest.n_features_in))
+    X = np.where(rng.random(X.shape) < 0.5, rng.normal(size=X.shape), X).astype(np.float32)
+    if forest.allow_infinity:
+        X[rng.random(X.shape) < 0.1] = np.inf
+    if forest.allow_nan:
+        X[rng.random(X.shape) < 0.3] = np.nan
+    for column, known in (forest.categories or {}).items():
+        odd = np.array([np.nan, np.inf, -95.0, 0.25])
+        X[:, column] = rng.choice(np.concatenate([known, odd]), n_rows)
+    return X

@@ -254,7 +254,7 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
                  const Array<std::int64_t>& right, const Matrix<double>& value,
                  const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
                  const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
-                 int link, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
+                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
                  const Array<std::int64_t>& category_columns,
                  const Array<std::int64_t>& category_starts, const Array<double>& categories,
                  std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
@@ -296,6 +296,8 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
         base.data(),
         divisor,
         static_cast<skprune::Link>(link),
+        groups.data(),
+        static_cast<std::int64_t>(groups.shape(0)),
         set.shape(0) ? set.data() : nullptr,
         sets.data(),
         static_cast<std::int64_t>(sets.shape(0)),
@@ -364,12 +366,12 @@ NB_MODULE(_kernels, m) {
                 const Array<std::int64_t>& right, const Matrix<double>& value,
                 const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
                 const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
-                int link, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
-                const Array<std::int64_t>& category_columns,
+                int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set,
+                const Matrix<std::uint32_t>& sets, const Array<std::int64_t>& category_columns,
                 const Array<std::int64_t>& category_starts, const Array<double>& categories,
                 std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
                  make_forest(self, numpy, feature, threshold, left, right, value, missing_left,
-                             tree_starts, outputs, base, divisor, link, set, sets,
+                             tree_starts, outputs, base, divisor, link, groups, set, sets,
                              category_columns, category_starts, categories, n_features, is_double,
                              allow_nan, isa);
              })

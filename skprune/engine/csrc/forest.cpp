@@ -69,6 +69,12 @@ void check(const ForestArrays& arrays, std::int64_t n_features) {
     }
     require(arrays.nodes.n_values == (arrays.outputs != nullptr ? 1 : arrays.n_sums),
             "leaves hold another number of values than there are sums");
+    std::int64_t n_grouped = 0;
+    for (std::int64_t g = 0; g < arrays.n_groups; ++g) {
+        require(arrays.groups[g] >= 1 && arrays.groups[g] <= arrays.n_sums, "a group is empty");
+        n_grouped += arrays.groups[g];
+    }
+    require(n_grouped == arrays.n_sums, "the groups are not those of the sums");
     check_sets(arrays, n_features);
 }
 
@@ -166,6 +172,7 @@ Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_doub
     trees_ = Buffer<ForestTree>(arrays.n_trees);
     values_ = Buffer<double>(n_nodes * arrays.nodes.n_values);
     numbers_ = Buffer<std::int64_t>(n_nodes);
+    groups_.assign(arrays.groups, arrays.groups + arrays.n_groups);
     base_.assign(arrays.base, arrays.base + arrays.n_sums);
     sets_.assign(arrays.sets, arrays.sets + arrays.n_sets * arrays.n_words);
     category_columns_.assign(arrays.category_columns,
@@ -294,13 +301,17 @@ void Forest::finish(const double* sums, std::int64_t n_rows, Link link, double* 
                 break;
             }
             case Link::clip: {
-                double total = 0.0;
-                for (std::int64_t s = 0; s < n; ++s) {
-                    out[s] = std::max(sums[s] / divisor, 0.0);
-                    total += out[s];
+                const double* sum = sums;
+                for (const std::int64_t size : groups_) {
+                    double total = 0.0;
+                    for (std::int64_t s = 0; s < size; ++s) {
+                        out[s] = std::max(sum[s] / divisor, 0.0);
+                        total += out[s];
+                    }
+                    for (std::int64_t s = 0; s < size; ++s) out[s] /= total;
+                    out += size;
+                    sum += size;
                 }
-                for (std::int64_t s = 0; s < n; ++s) out[s] /= total;
-                out += n;
                 break;
             }
         }

@@ -22,6 +22,8 @@ struct ForestArrays {
     const double* base;  // n_sums
     double divisor;
     Link link;
+    const std::int64_t* groups;  // sums that make one answer, for Link::clip; they add up to n_sums
+    std::int64_t n_groups;
     const std::int64_t* set;  // of each node: a row of sets, or -1; null: no node has one
     const std::uint32_t* sets;
     std::int64_t n_sets;
@@ -69,7 +71,7 @@ private:
     Buffer<std::int64_t> numbers_;  // of the leaves in the caller's arrays
     std::vector<double> base_, categories_;
     std::vector<std::uint32_t> sets_;
-    std::vector<std::int64_t> category_columns_, category_starts_;
+    std::vector<std::int64_t> category_columns_, category_starts_, groups_;
     ForestView view_{};
 };
 

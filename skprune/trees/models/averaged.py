@@ -98,6 +98,7 @@ class AveragedTrees(TreeModel):
             **joined_nodes(trees, self.n_classes),
             divisor=float(len(trees)),
             link=self.link,
+            groups=self.n_classes,
             allow_nan=get_tags(self.estimator).input_tags.allow_nan,
             engine=engine,
         )

@@ -58,7 +58,8 @@ class ForestPruner(BasePruner):
         pairs of leaves go.
     alpha : float > 0, default=1.0
         How strongly the values are held to what they were: the noisier the targets, the larger it
-        should be, as it is the variance of the noise over that of the signal.
+        should be, as it is the variance of the noise over that of the signal. Weights of rows
+        count as repetitions.
     validation_fraction : float in (0, 1), default=0.2
         Fraction of the rows that no tree sees, of each class alike, with ``granularity="tree"``
         where the forest draws no bootstrap samples. Where it does, the rows that a tree has not
@@ -167,6 +168,8 @@ class ForestPruner(BasePruner):
         if self.sparsity == 0.0:
             return self._unchanged(estimator, data)
         rows = self._grow(estimator, data)
+        if not rows.weight.any():
+            raise ValueError("sample_weight is 0 on all rows: none is left to fit leaves to.")
         if self.refit:
             _refuse_classes(rows.model)
         chosen = (
@@ -247,6 +250,11 @@ class ForestPruner(BasePruner):
     def _choose_trees(self, rows: "_Rows") -> "_Chosen":
         """Keep the trees that come first in an order, as many as asked for or as are best."""
         seen_less = rows.judging
+        if not rows.weight[seen_less].any():
+            raise ValueError(
+                f"with n_samples={len(seen_less)} rows there is none, with a weight, that a tree "
+                f"has not seen and could be judged by."
+            )
         order = order_trees(
             error_gram(
                 rows.values, rows.at[seen_less], rows.targets[seen_less], rows.weight[seen_less]
@@ -378,7 +386,7 @@ class _Rows:
             full.trees,
             np.concatenate([full.leaves(part.X) for part in parts]),
             _targets(estimator, full.trees[0].value.shape[1], y),
-            weight / weight.mean() if weight.any() else weight,
+            weight,
             unseen,
         )
 
@@ -430,19 +438,18 @@ class _Rows:
 
     def with_values(self, tree: TreeArrays, value: np.ndarray) -> TreeArrays:
         """Give a tree other values, in the layout of scikit-learn's."""
-        wide = value[:, :, np.newaxis] if self.model.n_classes is None else value[:, np.newaxis]
+        if self.model.n_classes is None:
+            return replace(tree, value=value[:, :, np.newaxis])
+        wide, ends = np.zeros_like(tree.value), np.cumsum(self.model.n_classes)[:-1]
+        for output, share in enumerate(np.split(value, ends, axis=1)):
+            wide[:, output, : share.shape[1]] = share
         return replace(tree, value=wide)
 
 
 def _refuse_classes(model: AveragedTrees) -> None:
-    """Refuse to fit probabilities where leaves hold those of several outputs, or not all."""
-    if model.n_classes is None:
+    """Refuse to fit probabilities of which some trees hold a part."""
+    if model.n_classes is None or len(model.n_classes) > 1:
         return
-    if len(model.n_classes) > 1:
-        raise ValueError(
-            f"refit=True fits the probabilities of one output; the classifier has "
-            f"{len(model.n_classes)}. Give refit=False."
-        )
     if any(len(tree.classes_) < model.n_classes[0] for tree in model.estimator.estimators_):
         raise ValueError(
             "refit=True needs trees that know all classes, but some have seen rows of a few only. "

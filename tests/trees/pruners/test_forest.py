@@ -113,7 +113,7 @@ def test_leaves_are_fitted_by_ridge_towards_what_they_were(kind, weight, alpha):
     L, before = leaf_features(plain.estimator_)
     _, after = leaf_features(refitted.estimator_)
     Y = np.eye(3)[y] if "classifier" in kind else y[:, None]
-    w = np.ones(N_ROWS) if weight is None else weight / weight.mean()
+    w = np.ones(N_ROWS) if weight is None else weight
     # the normal equations of the sum of the trees' shares
     left = L.T @ (w[:, None] * L) + alpha * 4 * np.eye(L.shape[1])
     share = np.linalg.solve(left, L.T @ (w[:, None] * Y) + alpha * 4 * before / 4)
@@ -209,10 +209,14 @@ def test_several_outputs():
     pruner = ForestPruner(FORESTS["forest regressor"], sparsity=0.5).fit(X, y)
     assert_allclose(pruner.predict(X), pruner.estimator_.predict(X), rtol=1e-12)
     labels = target("classifier", slice(None))
-    with pytest.raises(ValueError, match="refit=True fits the probabilities of one output"):
-        ForestPruner(FORESTS["forest classifier"], sparsity=0.5).fit(X, labels)
-    pruner = ForestPruner(FORESTS["forest classifier"], sparsity=0.5, refit=False).fit(X, labels)
-    assert_array_equal(pruner.predict(X), pruner.estimator_.predict(X))
+    for options in ({"refit": True}, {"refit": False}):
+        pruner = ForestPruner(FORESTS["forest classifier"], sparsity=0.5, **options).fit(X, labels)
+        assert_array_equal(pruner.predict(X), pruner.estimator_.predict(X))
+        for ours, theirs in zip(
+            pruner.predict_proba(X), pruner.estimator_.predict_proba(X), strict=True
+        ):
+            clipped = theirs.clip(min=0)
+            assert_allclose(ours, clipped / clipped.sum(axis=1, keepdims=True), atol=1e-12)
 
 
 def test_searches():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -109,10 +110,11 @@ def refuse_text(name: Any, values: Any) -> None:
     values = np.asarray(values)
     if values.dtype.kind in "biuf":
         return
-    other = [value for value in values.tolist() if isinstance(value, str | bytes)]
-    if other or values.dtype.kind != "O":
-        raise ValueError(
-            f"column {name!r} of X holds categories that are no numbers, such as "
-            f"{(other or values.tolist())[0]!r}: encode it first, as scikit-learn's OrdinalEncoder "
-            f"does, and name it in categorical_features."
-        )
+    numbers = (Number, np.bool_, type(None))
+    for value in values.astype(object).tolist():
+        if not isinstance(value, numbers):
+            raise ValueError(
+                f"column {name!r} of X holds categories that are no numbers, such as {value!r}: "
+                f"encode it first, as scikit-learn's OrdinalEncoder does, and name it in "
+                f"categorical_features."
+            )

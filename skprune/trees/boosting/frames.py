@@ -93,7 +93,7 @@ def refuse_text(name: Any, values: Any) -> None:
     name : str or int
         Of the column, for the message.
     values : array-like of shape (n_values,)
-        What the column holds; missing values may be among them.
+        What the column holds. NaN is a number; None is not, but one more category to scikit-learn.
 
     Raises
     ------
@@ -110,9 +110,8 @@ def refuse_text(name: Any, values: Any) -> None:
     values = np.asarray(values)
     if values.dtype.kind in "biuf":
         return
-    numbers = (Number, np.bool_, type(None))
     for value in values.astype(object).tolist():
-        if not isinstance(value, numbers):
+        if not isinstance(value, Number | np.bool_):
             raise ValueError(
                 f"column {name!r} of X holds categories that are no numbers, such as {value!r}: "
                 f"encode it first, as scikit-learn's OrdinalEncoder does, and name it in "

@@ -80,7 +80,7 @@ class GradientBoostedTrees(TreeModel):
         nodes = joined_nodes(trees)
         return Forest(
             **nodes | {"value": boosting.shrinkage(self.estimator) * nodes["value"]},
-            **_categories(trees, boosting.known_categories(self.estimator)),
+            **_categories(trees, self._known_categories),
             outputs=self._outputs(len(trees)),
             base=boosting.base_values(self.estimator),
             link=boosting.link_name(self.estimator),
@@ -107,7 +107,7 @@ class GradientBoostedTrees(TreeModel):
             "E": csr_array((value, (np.arange(len(value)), column)), shape=shape),
             "f": csr_array(base[np.newaxis]),
         }
-        known = boosting.known_categories(self.estimator)
+        known = self._known_categories
         return joined | _category_weights(trees, known, joined["b"]) if known else joined
 
     @property
@@ -122,6 +122,12 @@ class GradientBoostedTrees(TreeModel):
     @property
     def _allows_nan(self) -> bool:
         return False
+
+    @property
+    def _known_categories(self) -> dict[int, np.ndarray]:
+        """Numbers by column, which `check` made sure that they are; of any type."""
+        known = boosting.known_categories(self.estimator)
+        return {column: values.astype(np.float64) for column, values in known.items()}
 
     def _outputs(self, n_trees: int) -> np.ndarray:
         """Return which output each tree adds to."""

@@ -421,31 +421,24 @@ def test_frozen_ensembles_say_where_they_need_the_target(name):
 
 
 @pytest.mark.parametrize("engine", ["native", "scipy"])
-def test_ties_go_to_the_class_that_scikit_learn_takes(engine):
+@pytest.mark.parametrize("rows", [X, np.zeros((N_ROWS, 1))], ids=["splits", "no splits"])
+@pytest.mark.parametrize(
+    ("estimator", "tied"),
+    [
+        # the roots of later trees would make up for what the leaves of the first left over
+        (GradientBoostingClassifier(**GB | {"n_estimators": 1}), "yes"),
+        (GradientBoostingClassifier(loss="exponential", **GB | {"n_estimators": 1}), "yes"),
+        (HistGradientBoostingClassifier(**HIST | {"max_iter": 1}), "no"),
+    ],
+)
+def test_ties_go_to_the_class_that_scikit_learn_takes(estimator, tied, rows, engine):
     y = np.repeat(["no", "yes"], N_ROWS // 2)
-    for estimator, tied in (
-        (GradientBoostingClassifier(**GB), "yes"),
-        (GradientBoostingClassifier(loss="exponential", **GB), "yes"),
-        (HistGradientBoostingClassifier(**HIST), "no"),
-    ):
-        pruner = CostComplexityPruner(estimator, sparsity=1.0, engine=engine).fit(X, y)
-        raw = pruner.estimator_.decision_function(X)
-        assert_array_equal(pruner.decision_function(X), raw)
-        assert_array_equal(pruner.predict(X), pruner.estimator_.predict(X))
-        assert_array_equal(pruner.sparse_estimator_.predict(X), pruner.estimator_.predict(X))
-        if (raw == 0.0).all():
-            assert set(pruner.predict(X)) == {tied}
-    # a constant column: no split at all, and so no rounding
-    for estimator, tied in (
-        (GradientBoostingClassifier(**GB), "yes"),
-        (HistGradientBoostingClassifier(**HIST), "no"),
-    ):
-        pruner = CostComplexityPruner(estimator, sparsity=1.0, engine=engine)
-        pruner.fit(np.zeros((N_ROWS, 1)), y)
-        assert_array_equal(pruner.decision_function(np.zeros((3, 1))), np.zeros(3))
-        assert_array_equal(pruner.predict(np.zeros((3, 1))), np.repeat(tied, 3))
-        assert_array_equal(pruner.estimator_.predict(np.zeros((3, 1))), np.repeat(tied, 3))
-        assert pruner.sparsity_ == 0.0
+    pruner = CostComplexityPruner(estimator, sparsity=1.0, engine=engine).fit(rows, y)
+    assert pruner.sparsity_ == rows.any()
+    assert_array_equal(pruner.estimator_.decision_function(rows), np.zeros(N_ROWS))
+    assert_array_equal(pruner.decision_function(rows), np.zeros(N_ROWS))
+    for one in (pruner, pruner.estimator_, pruner.sparse_estimator_):
+        assert_array_equal(one.predict(rows), np.repeat(tied, N_ROWS))
 
 
 @pytest.mark.parametrize("name", ["gb classes", "gb quantile", "hist mask", "hist gamma"])
@@ -649,6 +642,33 @@ def test_categories_that_are_true_or_false_are_numbers():
     frozen = FrozenEstimator(HistGradientBoostingClassifier(**HIST).fit(frame, y))
     frozen = CostComplexityPruner(frozen, sparsity=0.5).fit(frame, y)
     assert_array_equal(frozen.predict_proba(frame), pruner.predict_proba(frame))
+
+
+def test_a_frozen_ensemble_may_know_categories_as_objects_but_none_is_no_number():
+    rows = WITH_CATEGORIES.astype(object)
+    plain = HistGradientBoostingRegressor(categorical_features=CATEGORIES, **HIST)
+    pruner = CostComplexityPruner(FrozenEstimator(plain.fit(rows, NUMBERS)), sparsity=0.3)
+    answer = pruner.fit(rows).predict(rows)
+    assert_array_equal(answer, pruner.estimator_.predict(rows))
+    assert_array_equal(answer, pruner.predict(WITH_CATEGORIES))
+    raw = raw_with_scipy(pruner.sparse_weights_, WITH_CATEGORIES, HIST["max_iter"], np.float64)
+    assert_allclose(raw[:, 0], answer, rtol=1e-10)
+
+    rows[::7, 3] = None
+    plain.fit(rows, NUMBERS)  # with None for one more category, other than NaN
+    with pytest.raises(ValueError, match=r"column 3 of X holds .* no numbers, such as None"):
+        pruner.fit(rows)
+
+
+@pytest.mark.parametrize("form", [np.float32, np.int8, np.asfortranarray, np.ndarray.tolist])
+@pytest.mark.parametrize("name", ["gb huber", "hist indices"])
+def test_rows_may_have_any_form(name, form):
+    estimator, _, y, _ = fit_case(name)
+    rows = np.nan_to_num(WITH_CATEGORIES).round()
+    given = rows.astype(form) if isinstance(form, type) else form(rows)
+    pruner = CostComplexityPruner(estimator, sparsity=0.5).fit(given, y)
+    assert_array_equal(pruner.predict(given), pruner.estimator_.predict(given))
+    assert_array_equal(pruner.predict(given), pruner.predict(rows))
 
 
 def test_rows_to_stop_early_by_may_be_a_frame():

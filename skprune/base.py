@@ -48,12 +48,15 @@ class TrainingData:
     """What `fit` was given, checked.
 
     `y` is None only for a frozen estimator, where neither training nor the rule needs it.
+    `settings` are parameters to train with: what X, now an array, said by the names and the types
+    of its columns.
     """
 
     X: np.ndarray
     y: Any
     sample_weight: np.ndarray | None
     fit_params: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -9,6 +9,7 @@ The functions are those of :mod:`skprune.trees.boosting`, which calls them with 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -83,7 +84,7 @@ def known_categories(estimator: Any) -> dict[int, NDArray[Any]]:
 
 def tree_input(estimator: Any, X: Any) -> Floats:
     """Return rows as the trees read them: categories by number, columns in the user's order."""
-    encoded = estimator._preprocess_X(X, reset=False)
+    encoded = _encoded(estimator, X)
     ordered = np.empty_like(encoded, order="C")
     ordered[:, _user_columns(estimator)] = encoded
     return ordered
@@ -109,7 +110,7 @@ def recomputed(
     estimator: Any, trees: Sequence[Member], wanted: Sequence[Bools], rows: TrainingRows
 ) -> list[Floats]:
     """Return the values of the wanted nodes from the rows alone; NaN where no row is."""
-    X = estimator._preprocess_X(rows.required_X(f"loss={estimator.loss!r}"), reset=False)
+    X = _encoded(estimator, rows.required_X(f"loss={estimator.loss!r}"))
     y = rows.required_y(estimator, f"loss={estimator.loss!r}")
     weight = estimator._finalize_sample_weight(rows.sample_weight, y)
     predictors = [predictor for stage in estimator._predictors for predictor in stage]
@@ -141,6 +142,13 @@ def pruned_copy(
 
 
 # -- reading ---------------------------------------------------------------------------------------
+
+
+def _encoded(estimator: Any, X: Any) -> Floats:
+    """Return rows with the numbers of categories in front; arrays do for frames, without a word."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X (does not have valid|has) feature names", UserWarning)
+        return estimator._preprocess_X(X, reset=False)
 
 
 def _user_columns(estimator: Any) -> Ints:

@@ -39,6 +39,25 @@ class TreeModel(ABC):
         """Refuse an estimator of this kind, fitted or not, that cannot be seen as trees."""
         return None
 
+    @classmethod
+    def settings(cls, estimator: Any, X: Any) -> dict[str, Any]:
+        """Give the parameters with which an estimator learns from an array as it would from X.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Not fitted; it is not changed.
+        X : array-like
+            The rows as the user passed them: a frame has names and types, by which parameters may
+            speak of its columns.
+
+        Returns
+        -------
+        dict
+            For `set_params` of a clone.
+        """
+        return {}
+
     @abstractmethod
     def trees(self, data: TrainingData | None) -> list[TreeArrays]:
         """Give the trees, in the order in which their answers are added up.

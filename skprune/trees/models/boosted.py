@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,13 @@ from skprune.base import TrainingData
 from skprune.engine import Forest
 from skprune.trees import boosting
 from skprune.trees.arrays import NO_CHILD, TreeArrays
+from skprune.trees.boosting.frames import (
+    categorical_mask,
+    constraints_in_order,
+    is_frame,
+    refuse_text,
+)
+from skprune.trees.boosting.member import no_categories
 from skprune.trees.models.base import TreeModel, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
 
@@ -50,10 +58,11 @@ class GradientBoostedTrees(TreeModel):
                 f"constant, not to what {init!r} predicts."
             )
 
-    def trees(self, data: TrainingData) -> list[TreeArrays]:
+    def trees(self, data: TrainingData | None) -> list[TreeArrays]:
         """Give the trees; the values of their splits are worked out from the rows."""
         members = boosting.members(self.estimator)
-        values = boosting.leaf_values(self.estimator, data.X, data.y, data.sample_weight)
+        rows = () if data is None else (data.X, data.y, data.sample_weight)
+        values = boosting.leaf_values(self.estimator, *rows)
         return [
             _with_categories(member, value) for member, value in zip(members, values, strict=True)
         ]
@@ -71,7 +80,7 @@ class GradientBoostedTrees(TreeModel):
         nodes = joined_nodes(trees)
         return Forest(
             **nodes | {"value": boosting.shrinkage(self.estimator) * nodes["value"]},
-            **_categories(trees, boosting.known_categories(self.estimator)),
+            **_categories(trees, self._known_categories),
             outputs=self._outputs(len(trees)),
             base=boosting.base_values(self.estimator),
             link=boosting.link_name(self.estimator),
@@ -98,7 +107,7 @@ class GradientBoostedTrees(TreeModel):
             "E": csr_array((value, (np.arange(len(value)), column)), shape=shape),
             "f": csr_array(base[np.newaxis]),
         }
-        known = boosting.known_categories(self.estimator)
+        known = self._known_categories
         return joined | _category_weights(trees, known, joined["b"]) if known else joined
 
     @property
@@ -113,6 +122,12 @@ class GradientBoostedTrees(TreeModel):
     @property
     def _allows_nan(self) -> bool:
         return False
+
+    @property
+    def _known_categories(self) -> dict[int, np.ndarray]:
+        """Numbers by column, which `check` made sure that they are; of any type."""
+        known = boosting.known_categories(self.estimator)
+        return {column: values.astype(np.float64) for column, values in known.items()}
 
     def _outputs(self, n_trees: int) -> np.ndarray:
         """Return which output each tree adds to."""
@@ -140,7 +155,27 @@ class HistGradientBoostedTrees(GradientBoostedTrees):
 
     @classmethod
     def check(cls, estimator: Any) -> None:
-        """Take any of them."""
+        """Refuse one that was fitted to categories that are no numbers."""
+        if not hasattr(estimator, "is_categorical_"):
+            return
+        names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+        for column, categories in boosting.known_categories(estimator).items():
+            refuse_text(names[column], categories)
+
+    @classmethod
+    def settings(cls, estimator: Any, X: Any) -> dict[str, Any]:
+        """Give constraints and categories by column, where names and types of a frame tell them."""
+        if not is_frame(X):
+            return {}
+        settings: dict[str, Any] = {}
+        if isinstance(estimator.monotonic_cst, dict):
+            settings["monotonic_cst"] = constraints_in_order(estimator.monotonic_cst, X.columns)
+        mask = categorical_mask(estimator.categorical_features, X)
+        if mask is not None:
+            settings["categorical_features"] = mask
+            for name in compress(X.columns, mask):
+                refuse_text(name, X[name])
+        return settings
 
     @property
     def _allows_nan(self) -> bool:
@@ -157,25 +192,21 @@ def _with_categories(member: boosting.Member, value: np.ndarray) -> TreeArrays:
 
 def _categories(trees: Sequence[PrunedTree], known: dict[int, np.ndarray]) -> dict[str, Any]:
     """Give the engine's arguments about categories; none where there are none."""
-    nodes = [tree.nodes for tree in trees]
     if not known:
         return {}
-    n_words = max(one.left_categories.shape[1] for one in nodes if one.by_category is not None)
+    marks, sets = zip(*(_marks_and_sets(tree.nodes) for tree in trees), strict=True)
     return {
         "categories": known,
-        "by_category": np.concatenate([_marks(one) for one in nodes]),
-        "left_categories": np.concatenate([_sets(one, n_words) for one in nodes]),
+        "by_category": np.concatenate(marks),
+        "left_categories": np.concatenate(sets),
     }
 
 
-def _marks(nodes: TreeArrays) -> np.ndarray:
-    return np.zeros(nodes.n_nodes, dtype=bool) if nodes.by_category is None else nodes.by_category
-
-
-def _sets(nodes: TreeArrays, n_words: int) -> np.ndarray:
-    if nodes.left_categories is None:
-        return np.zeros((nodes.n_nodes, n_words), dtype=np.uint32)
-    return nodes.left_categories
+def _marks_and_sets(nodes: TreeArrays) -> tuple[np.ndarray, np.ndarray]:
+    """Give which splits are by category, and what goes left there; also where none is."""
+    if nodes.by_category is None or nodes.left_categories is None:
+        return no_categories(nodes.n_nodes)
+    return nodes.by_category, nodes.left_categories
 
 
 def _category_weights(
@@ -186,13 +217,14 @@ def _category_weights(
     starts = np.cumsum([0] + [tree.n_full_splits for tree in trees])
     rows, columns, marked = [], [], []
     for tree, start in zip(trees, starts, strict=False):
-        nodes, row = tree.nodes, iter((start + tree.splits).tolist())
-        for node in np.flatnonzero(nodes.is_split).tolist():
-            split = next(row)
-            if not _marks(nodes)[node]:
+        marks, sets = _marks_and_sets(tree.nodes)
+        splits = zip(np.flatnonzero(tree.nodes.is_split), start + tree.splits, strict=True)
+        for node, split in splits:
+            if not marks[node]:
                 continue
-            feature = int(nodes.feature[node])
-            bits = np.unpackbits(nodes.left_categories[node].view(np.uint8), bitorder="little")
+            feature = int(tree.nodes.feature[node])
+            words = sets[node].astype("<u4").view(np.uint8)
+            bits = np.unpackbits(words, bitorder="little")
             left = np.flatnonzero(bits[: len(known[feature])])
             rows += [split] * len(left)
             columns += (first[feature] + left).tolist()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from time import perf_counter
@@ -107,7 +108,7 @@ class TreePruner(BasePruner):
         self._check_parameters_agree(estimator)
         growing, judging = self._divide(data)
         if not self._is_frozen:
-            train(estimator, growing)
+            train(estimator.set_params(**growing.settings), growing)
         model = kind(estimator)
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
@@ -162,6 +163,10 @@ class TreePruner(BasePruner):
 
     def _validation_options(self) -> dict[str, Any]:
         return super()._validation_options() | self._kind.validation
+
+    def _validate_training_data(self, X: Any, *others: Any) -> TrainingData:
+        settings = {} if self._is_frozen else self._kind.settings(self.estimator, X)
+        return replace(super()._validate_training_data(X, *others), settings=settings)
 
     def path(
         self,

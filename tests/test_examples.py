@@ -44,6 +44,7 @@ def read_table(printed):
 def test_every_example_is_tested_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "plot_grid_search_sparsity.py",
+        "plot_smaller_forests.py",
         "sparse_digits.py",
     }
 
@@ -107,3 +108,20 @@ def test_plot_grid_search_sparsity(tmp_path):
     assert accuracy[1] > 0.75
     assert "['net', 'tree'] sparsity" in printed
     assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_plot_smaller_forests(tmp_path):
+    printed = run_example("plot_smaller_forests.py", tmp_path)
+    full = float(re.search(r"full forest: ([\d.]+)", printed)[1])
+    curves = {
+        name: [float(score) for score in scores.split()]
+        for name, scores in re.findall(r"^(cost complexity|ForestPruner): (.*)$", printed, re.M)
+    }
+    assert full > 0.9
+    assert max(curves["ForestPruner"]) > full - 0.01
+    # at every sparsity leaves that were fitted together do at least about as well
+    for together, alone in zip(
+        *(curves[name] for name in ("ForestPruner", "cost complexity")), strict=True
+    ):
+        assert together > alone - 0.005
+    assert curves["ForestPruner"][-1] > curves["cost complexity"][-1] + 0.02

@@ -24,6 +24,9 @@ from skprune.trees.selection import error_gram, order_trees, prefix_losses
 from skprune.trees.subtrees import PrunedTree, Subtree
 from skprune.trees.weakest_link import splits_allowed
 
+# Sparsities worth trying where each one costs a refit.
+LADDER = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+
 
 class ForestPruner(BasePruner):
     """A forest made smaller as a whole, its leaves fitted together.
@@ -161,6 +164,37 @@ class ForestPruner(BasePruner):
     @property
     def _needs_target(self) -> bool:
         return True
+
+    def path_values(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        param_name: str | None = None,
+        sample_weight: Any = None,
+        **fit_params: Any,
+    ) -> list[Any]:
+        """List some values of the parameter that are worth trying; the data are not looked at.
+
+        Parameters
+        ----------
+        X, y, sample_weight : object
+            Ignored.
+        param_name : str, default=None
+            The parameter; see `path_param`.
+        **fit_params : dict
+            Ignored.
+
+        Returns
+        -------
+        values : list
+            A ladder of sparsities, or of as many trees as these leave, in growing sparsity.
+        """
+        if self.path_param(param_name) == "sparsity":
+            return list(LADDER)
+        forest = self.estimator.estimator if self._is_frozen else self.estimator
+        left = [max(1, round(forest.n_estimators * (1.0 - sparsity))) for sparsity in LADDER]
+        return sorted(set(left), reverse=True)
 
     def _prune(self, data: TrainingData) -> Pruned:
         estimator = self._unfitted_or_frozen_copy()

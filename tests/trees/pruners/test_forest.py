@@ -228,6 +228,20 @@ def test_searches():
     assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
 
 
+def test_auto_tries_a_ladder():
+    y = target("forest regressor")
+    pruner = ForestPruner(FORESTS["forest regressor"], random_state=0)
+    auto = PrunerCV(pruner, cv=2).fit(X, y)
+    sparsities = auto.cv_results_["mean_sparsity"]
+    assert_allclose(sparsities, sorted(sparsities))
+    assert (sparsities[0], len(sparsities)) == (0.0, 8)
+    trees = clone(pruner).set_params(granularity="tree")
+    counts = trees.path_values(X, y, param_name="n_estimators")
+    assert counts == [8, 6, 4, 2, 1]
+    auto = PrunerCV(trees, param_name="n_estimators", cv=2).fit(X, y)
+    assert auto.best_params_["n_estimators"] in counts
+
+
 def test_strings_and_many_classes():
     rows, y = load_digits(return_X_y=True)
     names = np.array([f"digit {label}" for label in y])

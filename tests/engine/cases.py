@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import erf, log_softmax
 
-from skprune.engine import ACTIVATIONS, Layer, Network, Tree
+from skprune.engine import ACTIVATIONS, Forest, Layer, Network, Tree
 
 
 def random_network(widths, density, activations, seed, engine="native", alpha=0.3):
@@ -101,13 +101,8 @@ def batches(draw, n_features, max_rows=70):
     return X
 
 
-@st.composite
-def trees(draw, allow_nan=False):
+def random_nodes(rng, n_splits, n_features, n_values):
     """A tree grown by splitting random leaves; its nodes in random order, the root first."""
-    n_splits = draw(st.integers(0, 60))
-    n_features = draw(st.integers(1, 12))
-    n_values = draw(st.integers(1, 4))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_nodes = 2 * n_splits + 1
     left = np.full(n_nodes, -1)
     right = np.full(n_nodes, -1)
@@ -125,14 +120,90 @@ def trees(draw, allow_nan=False):
         rng.random(n_nodes) < 0.3, rng.choice(grid, n_nodes), rng.normal(size=n_nodes)
     )
     is_leaf = left < 0
-    return Tree(
-        np.where(is_leaf, -2, rng.integers(0, n_features, n_nodes)),
-        np.where(is_leaf, -2.0, threshold),
-        left,
-        right,
-        rng.normal(size=(n_nodes, n_values)),
-        rng.random(n_nodes) < 0.5,
-        n_features,
-        allow_nan=allow_nan,
+    return {
+        "feature": np.where(is_leaf, -2, rng.integers(0, n_features, n_nodes)),
+        "threshold": np.where(is_leaf, -2.0, threshold),
+        "left": left,
+        "right": right,
+        "value": rng.normal(size=(n_nodes, n_values)),
+        "missing_go_to_left": rng.random(n_nodes) < 0.5,
+    }
+
+
+@st.composite
+def trees(draw, allow_nan=False):
+    n_splits = draw(st.integers(0, 60))
+    n_features = draw(st.integers(1, 12))
+    n_values = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes = random_nodes(rng, n_splits, n_features, n_values)
+    return Tree(**nodes, n_features_in=n_features, allow_nan=allow_nan, engine="native")
+
+
+@st.composite
+def forests(draw):
+    """Trees of all sizes, one or many, with everything that a forest may be told about them."""
+    n_features = draw(st.integers(1, 12))
+    n_trees = draw(st.integers(1, 40))  # a lone row walks down sixteen at once
+    max_splits = draw(st.sampled_from([0, 3, 30]))
+    single = draw(st.booleans())  # one value a leaf, each tree for a sum of its own
+    n_values = 1 if single else draw(st.integers(1, 4))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    by_category = dtype == "float64" and draw(st.booleans())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    grown = [
+        random_nodes(rng, int(rng.integers(0, max_splits + 1)), n_features, n_values)
+        for _ in range(n_trees)
+    ]
+    nodes = {name: np.concatenate([tree[name] for tree in grown]) for name in grown[0]}
+    n_sums = n_values
+    if single:
+        outputs = rng.integers(0, draw(st.integers(1, 4)), n_trees)
+        n_sums = int(outputs.max()) + draw(st.integers(1, 2))  # the last may be no tree's
+        nodes["outputs"] = outputs
+    if by_category:
+        nodes |= _random_sets(rng, nodes["feature"], n_features)
+    links = ["identity", "exp", "softmax", "clip"] + ["sigmoid", "exponential"] * (n_sums == 1)
+    return Forest(
+        **nodes,
+        tree_starts=np.cumsum([0] + [len(tree["left"]) for tree in grown]),
+        n_features_in=n_features,
+        base=rng.normal(size=n_sums) if single or draw(st.booleans()) else None,
+        divisor=draw(st.sampled_from([1.0, float(n_trees), 0.3])),
+        link=draw(st.sampled_from(links)),
+        dtype=dtype,
+        allow_nan=draw(st.booleans()),
         engine="native",
     )
+
+
+def _random_sets(rng, feature, n_features):
+    """Categories of some columns; many of the splits that read these look at them."""
+    n_words = int(rng.integers(1, 4))
+    columns = np.flatnonzero(rng.random(n_features) < 0.6)
+    pool = np.concatenate([np.arange(-20.0, 100.0), [-1e300, -0.5, 1e-300, 0.1, 1e300, np.inf]])
+    sizes = [int(rng.integers(0, 32 * n_words + 1)) for _ in columns]
+    return {
+        "categories": {
+            int(column): np.sort(rng.choice(pool, size, replace=False))
+            for column, size in zip(columns, sizes, strict=True)
+        },
+        "by_category": np.isin(feature, columns) & (rng.random(len(feature)) < 0.7),
+        "left_categories": rng.integers(0, 2**32, (len(feature), n_words), dtype=np.uint32),
+    }
+
+
+def rows_for(forest, n_rows, rng):
+    """Rows with all that a forest takes: the edges of its dtype, missing and unknown values."""
+    edges = [0.0, -0.0, 0.1, -1.0, 1e-45, 3e38, -3e38, 0.7]
+    if forest.allow_infinity:
+        edges += [np.inf, -np.inf, 1e300, -1e300, 5e-324, np.nextafter(0.7, 1)]
+    X = rng.choice(edges, (n_rows, forest.n_features_in))
+    X = np.where(rng.random(X.shape) < 0.5, rng.normal(size=X.shape), X)
+    for column, known in (forest.categories or {}).items():
+        # 999 and negative halves are nobody's category
+        values = np.concatenate([known, [np.nan, -7.5, 999.0, -0.0]])
+        X[:, column] = rng.choice(values, n_rows)
+    if forest.allow_nan:
+        X[rng.random(X.shape) < rng.choice([0.0, 0.3])] = np.nan
+    return X if forest.allow_infinity else X.astype(np.float32)

@@ -28,8 +28,10 @@ class NonFiniteError(ValueError):
     """
 
 
-def non_finite(allow_nan: bool = False) -> NonFiniteError:
-    """Return the error for what a model that takes NaN, or does not, found in ``X``."""
+def non_finite(allow_nan: bool = False, allow_infinity: bool = False) -> NonFiniteError:
+    """Return the error for what a model found in ``X`` that takes one of both, or neither."""
+    if allow_infinity:
+        return NonFiniteError("X contains NaN.")
     return NonFiniteError(_INFINITE if allow_nan else _NON_FINITE)
 
 
@@ -67,8 +69,10 @@ def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.nd
     return array
 
 
-def dense_parts(X: Any, n_features: int) -> Iterator[np.ndarray]:
+def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.ndarray]:
     """Give a sparse ``X`` as dense float matrices of a few rows each, never all of it at once.
+
+    What is no float is converted to `dtype`.
 
     Examples
     --------
@@ -83,7 +87,7 @@ def dense_parts(X: Any, n_features: int) -> Iterator[np.ndarray]:
     rows = X.tocsr()
     n_rows = max(8, _DENSE_ENTRIES // max(1, n_features))
     for first in range(0, max(1, rows.shape[0]), n_rows):
-        yield as_matrix(rows[first : first + n_rows].toarray(), n_features)
+        yield as_matrix(rows[first : first + n_rows].toarray(), n_features, dtype)
 
 
 def n_threads(n_jobs: int | None) -> int:

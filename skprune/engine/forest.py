@@ -67,7 +67,7 @@ class Forest:
     base : array-like of shape (n_sums,), float64, default=None
         Where sums start; None is at 0.
     divisor : float, default=1.0
-        What sums are divided by.
+        What sums are divided by; neither 0 nor infinite.
     link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
         "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
         that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
@@ -156,7 +156,7 @@ class Forest:
         self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
         self.n_features_in = int(n_features_in)
         self.allow_nan = bool(allow_nan)
-        self.divisor = float(divisor)
+        self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)
         self.dtype = _one_of("dtype", dtype, ("float32", "float64"))
         self._check_starts()
@@ -350,7 +350,8 @@ class Forest:
         if self._native is not None and (result := answer(X, threads)) is not None:
             return result
         if issparse(X):
-            parts = [answer(part, threads) for part in dense_parts(X, self.n_features_in)]
+            dense = dense_parts(X, self.n_features_in, self.dtype)
+            parts = [answer(part, threads) for part in dense]
             return np.concatenate(parts)
         # no float matrix of the right width that C++ can read in place
         return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
@@ -389,7 +390,7 @@ class Forest:
         if not self.allow_nan:
             bad = np.isnan(X[:, numbers]).any() | bad.any()
         if np.any(bad):
-            raise non_finite(self.allow_nan)
+            raise non_finite(self.allow_nan, self.allow_infinity)
         return X
 
     def _category_goes_left(self, node: Ints, category: Floats) -> NDArray[np.bool_]:
@@ -479,6 +480,12 @@ class Forest:
                 "by_category and left_categories must be given together, and with dtype='float64'."
             )
         marks = checked_vector(marks, "by_category", np.bool_, len(self.left))
+        sets = np.asarray(sets)
+        if (
+            sets.dtype.kind not in "iub"
+            or (sets.astype(np.uint32).astype(sets.dtype) != sets).any()
+        ):
+            raise ValueError("left_categories must hold words of 32 bits, as uint32.")
         sets = np.array(sets, dtype=np.uint32, order="C")
         if sets.ndim != 2 or len(sets) != len(self.left) or sets.shape[1] < 1:
             raise ValueError(
@@ -552,6 +559,13 @@ class Forest:
 
 def _forest_from_arrays(arrays: dict[str, Any], engine: str) -> Forest:
     return Forest(**arrays, engine=engine)
+
+
+def _checked_divisor(divisor: float) -> float:
+    divisor = float(divisor)
+    if divisor == 0 or not np.isfinite(divisor):
+        raise ValueError(f"divisor must be a finite number other than 0, but it is {divisor}.")
+    return divisor
 
 
 def _one_of(name: str, given: str, allowed: Any) -> str:

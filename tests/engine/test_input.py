@@ -1,4 +1,4 @@
-"""What networks and trees ask of X and n_jobs, on both engines."""
+"""What networks, trees and forests ask of X and n_jobs, on both engines."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.tree import DecisionTreeRegressor
 
-from skprune.engine import NonFiniteError
+from skprune.engine import Forest, NonFiniteError
 from skprune.engine.checks import n_threads
 from tests.engine.cases import LAYOUTS, random_network
 from tests.engine.test_tree import from_sklearn
@@ -19,11 +19,29 @@ def make(kind, engine):
     if kind == "network":
         return random_network([WIDTH, 4], 0.1, ["relu"], seed=0, engine=engine)
     X = np.random.default_rng(0).normal(size=(50, WIDTH))
-    allow_nan = kind == "tree with missing"
-    return from_sklearn(DecisionTreeRegressor().fit(X, X[:, 3]), engine, allow_nan=allow_nan)
+    allow_nan = "missing" in kind
+    tree = from_sklearn(DecisionTreeRegressor().fit(X, X[:, 3]), engine, allow_nan=allow_nan)
+    if kind.startswith("tree"):
+        return tree
+    return forest_of(tree, dtype="float64" if "doubles" in kind else "float32")
 
 
-KINDS = ["network", "tree", "tree with missing"]
+def forest_of(tree, dtype):
+    """Twenty times the same tree."""
+    names = ("feature", "threshold", "left", "right", "value", "missing_go_to_left")
+    return Forest(
+        **{name: np.concatenate([getattr(tree, name)] * 20) for name in names},
+        tree_starts=np.arange(21) * len(tree.left),
+        n_features_in=tree.n_features_in,
+        divisor=20.0,
+        dtype=dtype,
+        allow_nan=tree.allow_nan,
+        engine=tree.engine,
+    )
+
+
+MODELS = ["network", "tree", "forest"]
+KINDS = [*MODELS, "tree with missing", "forest with missing"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,7 +50,7 @@ KINDS = ["network", "tree", "tree with missing"]
 def test_a_number_that_is_not_finite_is_found_anywhere(n_rows, layout, kind):
     model = make(kind, "native")
     X = LAYOUTS[layout](np.zeros((n_rows, WIDTH), np.float32))
-    bad = [np.inf, -np.inf] + [np.nan] * (kind != "tree with missing")
+    bad = [np.inf, -np.inf] + [np.nan] * ("missing" not in kind)
     if X.dtype == np.float64:
         bad += [1e39, -1e39]
     for row in range(n_rows):
@@ -53,7 +71,7 @@ def test_the_same_error_on_every_path(kind, engine, value, n_jobs):
     model = make(kind, engine)
     X = np.zeros((100, WIDTH))
     X[70, 5] = value
-    if kind == "tree with missing" and np.isnan(value):
+    if "missing" in kind and np.isnan(value):
         assert model.predict(X, n_jobs=n_jobs).shape == (100, 1)
         return
     methods = [model.predict, model.transform]
@@ -66,7 +84,28 @@ def test_the_same_error_on_every_path(kind, engine, value, n_jobs):
     assert issubclass(NonFiniteError, ValueError)
 
 
-@pytest.mark.parametrize("kind", ["network", "tree"])
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("layout", ["C", "Fortran", "float64", "every second column"])
+@pytest.mark.parametrize("n_rows", [1, 9, 300])
+def test_forests_in_float64_take_infinity_and_refuse_nan_anywhere(n_rows, layout, engine):
+    model = make("forest of doubles", engine)
+    X = LAYOUTS[layout](np.zeros((n_rows, WIDTH), np.float32))
+    X[-1] = np.inf
+    X[0, 5] = -np.inf
+    assert np.isfinite(model.predict(X)).all()
+    for row in range(0, n_rows, max(1, n_rows // 9)):
+        for column in (0, 7, WIDTH - 1):
+            before, X[row, column] = X[row, column], np.nan
+            for method in (model.predict, model.decision, model.apply, model.transform):
+                with pytest.raises(NonFiniteError, match=r"^X contains NaN\.$"):
+                    method(X, n_jobs=2)
+            X[row, column] = before
+    with_missing = make("forest of doubles with missing", engine)
+    X[:] = np.nan
+    assert np.isfinite(with_missing.predict(X)).all()
+
+
+@pytest.mark.parametrize("kind", MODELS)
 def test_the_largest_float32_is_fine(kind):
     model = make(kind, "native")
     X = np.full((3, WIDTH), np.finfo(np.float32).max)
@@ -76,7 +115,7 @@ def test_the_largest_float32_is_fine(kind):
 
 
 @pytest.mark.parametrize("engine", ["native", "scipy"])
-@pytest.mark.parametrize("kind", ["network", "tree"])
+@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(
     ("X", "message"),
     [
@@ -99,7 +138,7 @@ def test_what_is_no_matrix_of_numbers_is_refused(X, message, kind, engine):
 
 
 @pytest.mark.parametrize("engine", ["native", "scipy"])
-@pytest.mark.parametrize("kind", ["network", "tree"])
+@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("n_jobs", [0, "all", 1.5])
 def test_n_jobs_must_be_a_number_of_jobs(n_jobs, kind, engine):
     with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0"):

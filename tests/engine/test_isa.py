@@ -27,7 +27,7 @@ def run_python(*arguments, **environment):
 
 @pytest.mark.parametrize("name", [name for name in USABLE if name != isa()])
 def test_the_kernels_of_every_instruction_set(name):
-    tests = [str(HERE / "test_network.py"), str(HERE / "test_tree.py")]
+    tests = [str(HERE / f"test_{kind}.py") for kind in ("network", "tree", "forest")]
     # The shared conftest imports torch, for which these tests have no use.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--noconftest", "-k", "not torch"]
     done = run_python("-m", "pytest", *tests, *options, SKPRUNE_ISA=name)
@@ -48,11 +48,14 @@ import sys
 sys.modules["skprune.engine._kernels"] = None  # what makes an import fail
 import numpy as np
 from scipy.sparse import csr_array
-from skprune.engine import Layer, Network, Tree, isa
+from skprune.engine import Forest, Layer, Network, Tree, isa
 network = Network([Layer(csr_array(np.float32([[1, 2]])), np.zeros(1))])
 assert (network.engine, isa()) == ("scipy", "baseline")
 assert network.predict([[1, 1]]) == [[3]]
-assert Tree([-2], [0], [-1], [-1], [[4.0]], [0], 1).predict([[1]]) == [[4]]
+leaf = ([-2], [0], [-1], [-1], [[4.0]], [0])
+assert Tree(*leaf, 1).predict([[1]]) == [[4]]
+forest = Forest(*leaf, [0, 1], 1, base=[1.0], link="exp")
+assert (forest.engine, forest.decision([[1]])) == ("scipy", [[5]])
 try:
     network.with_engine("native")
 except ImportError as error:

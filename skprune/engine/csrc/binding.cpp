@@ -92,7 +92,7 @@ struct Numpy {
 // Makes an array, lets `fill` write it without the GIL, and raises NonFiniteError if that says no.
 template <class Fill>
 nb::object filled(const nb::object& empty, const nb::object& shape, const nb::object& dtype,
-                  bool allow_nan, const Fill& fill) {
+                  bool allow_nan, bool allow_infinity, const Fill& fill) {
     nb::object array = empty(shape, dtype);
     const BufferLock out(array, PyBUF_WRITABLE);
     if (!out.held()) throw std::bad_alloc();
@@ -103,7 +103,7 @@ nb::object filled(const nb::object& empty, const nb::object& shape, const nb::ob
     }
     if (finite) return array;
     const nb::module_ checks = nb::module_::import_("skprune.engine.checks");
-    const nb::object error = checks.attr("non_finite")(allow_nan);
+    const nb::object error = checks.attr("non_finite")(allow_nan, allow_infinity);
     PyErr_SetObject(error.type().ptr(), error.ptr());
     throw nb::python_error();
 }
@@ -158,7 +158,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, network_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
-        return filled(numpy_.empty, shape, numpy_.float32, false, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.float32, false, false, [&](void* out) {
             return network_.run(view, checked_threads(n_threads), depth, static_cast<float*>(out));
         });
     }
@@ -181,7 +181,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
-        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, false, [&](void* out) {
             return tree_.predict(view, checked_threads(n_threads), static_cast<double*>(out));
         });
     }
@@ -191,7 +191,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::int_ shape(view.n_rows);
-        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, false, [&](void* out) {
             return tree_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
         });
     }
@@ -208,6 +208,7 @@ public:
                 bool is_double, bool allow_nan, const std::string& isa)
         : numpy_(numpy),
           allow_nan_(allow_nan),
+          is_double_(is_double),
           forest_(arrays, n_features, is_double, allow_nan, kernels_named(isa)) {}
 
     nb::object predict(nb::handle X, int n_threads) const {
@@ -227,7 +228,7 @@ public:
         MatrixView view;
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, forest_.n_trees());
-        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, is_double_, [&](void* out) {
             return forest_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
         });
     }
@@ -239,12 +240,12 @@ private:
         MatrixView view;
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, width);
-        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_,
+        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, is_double_,
                       [&](void* out) { return fill(view, static_cast<double*>(out)); });
     }
 
     const Numpy& numpy_;
-    bool allow_nan_;
+    bool allow_nan_, is_double_;
     Forest forest_;
 };
 

@@ -34,6 +34,7 @@ void check_sets(const ForestArrays& arrays, std::int64_t n_features) {
     for (std::int64_t c = 0; c < arrays.n_categorical; ++c) {
         const std::int64_t column = arrays.category_columns[c];
         require(column >= 0 && column < n_features, "a categorical column is out of range");
+        require(n_categories[column] < 0, "a categorical column is listed twice");
         const std::int64_t first = arrays.category_starts[c], last = arrays.category_starts[c + 1];
         n_categories[column] = last - first;
         for (std::int64_t i = first; i < last; ++i) {

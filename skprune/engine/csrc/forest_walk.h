@@ -218,10 +218,12 @@ bool run_forest_float(const ForestView& f, const MatrixView& X, std::int64_t fir
     return true;
 }
 
-// Categories as their numbers; those that are not known, and NaN, as NaN.
-inline void number_categories(const ForestView& f, double* row) {
+// Categories as their numbers; those that are not known, and NaN, as NaN. Returns how many are NaN.
+inline std::int64_t number_categories(const ForestView& f, double* row) {
+    std::int64_t n_missing = 0;
     for (std::int64_t c = 0; c < f.n_categorical; ++c) {
         double& x = row[f.category_columns[c]];
+        n_missing += x != x;
         std::int64_t low = f.category_starts[c], high = f.category_starts[c + 1];
         while (low < high) {
             const std::int64_t middle = low + (high - low) / 2;
@@ -234,6 +236,7 @@ inline void number_categories(const ForestView& f, double* row) {
         const bool known = low < f.category_starts[c + 1] && f.categories[low] == x;
         x = known ? static_cast<double>(low - f.category_starts[c]) : __builtin_nan("");
     }
+    return n_missing;
 }
 
 inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int64_t first,
@@ -241,6 +244,7 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
                               float* scratch) {
     const char* rows = X.data + first * X.row_stride;
     std::int64_t stride = X.row_stride;
+    std::int64_t n_missing = 0;  // numbers: categories always may be
     if (!X.is_double || X.column_stride != sizeof(double) || f.n_categorical != 0) {
         double* copy = reinterpret_cast<double*>(scratch);
         stride = X.n_columns * static_cast<std::int64_t>(sizeof(double));
@@ -250,20 +254,21 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
             for (std::int64_t j = 0; j < X.n_columns; ++j) {
                 const char* from = X.data + r * X.row_stride + j * X.column_stride;
                 row[j] = X.is_double ? read<double>(from) : static_cast<double>(read<float>(from));
+                n_missing += row[j] != row[j];
             }
-            number_categories(f, row);
+            n_missing -= number_categories(f, row);
+        }
+    } else {
+        for (std::int64_t r = 0; r < last - first; ++r) {
+            for (std::int64_t j = 0; j < X.n_columns; ++j) {
+                const double x = read<double>(rows + r * stride + j * sizeof(double));
+                n_missing += x != x;
+            }
         }
     }
-    bool missing = false;
-    for (std::int64_t r = 0; r < last - first; ++r) {
-        for (std::int64_t j = 0; j < X.n_columns; ++j) {
-            const double x = read<double>(rows + r * stride + j * sizeof(double));
-            missing |= x != x;
-        }
-    }
-    if (missing && !f.allow_nan && f.n_categorical == 0) return false;
+    if (n_missing != 0 && !f.allow_nan) return false;
     const auto run = f.n_categorical != 0 ? run_forest_on<DoubleNode, Gaps::categories>
-                     : missing            ? run_forest_on<DoubleNode, Gaps::missing>
+                     : n_missing != 0     ? run_forest_on<DoubleNode, Gaps::missing>
                                           : run_forest_on<DoubleNode, Gaps::none>;
     run(f, rows, stride, last - first, sums, leaves);
     return true;

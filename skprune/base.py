@@ -191,8 +191,6 @@ class BasePruner(
     # the parameters that a path can run along, the default first: 1 where a larger value prunes
     # more, -1 where it prunes less
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1}
-    # whether sparse X is taken where the wrapped estimator takes it
-    _accepts_sparse: ClassVar[bool] = False
 
     @abstractmethod
     def _prune(self, data: TrainingData) -> Pruned:
@@ -206,6 +204,11 @@ class BasePruner(
             "dtype": np.float32,
             "ensure_all_finite": "allow-nan" if tags.allow_nan else True,
         }
+
+    @property
+    def _accepts_sparse(self) -> bool:
+        """Whether sparse X is taken where the wrapped estimator takes it."""
+        return False
 
     @property
     def _takes_many_outputs(self) -> bool:

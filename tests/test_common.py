@@ -82,12 +82,14 @@ STOCHASTIC = {
         "test_modules shows the equivalence where one batch holds all rows"
     )
 }
-HELD_OUT_ROWS_ARE_DRAWN = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "rows are held out at random, so a row of weight 2 is not two rows of weight 1; "
-        "test_reduced_error shows the equivalence where the held-out rows are given"
-    )
-}
+HELD_OUT_ROWS_ARE_DRAWN = dict.fromkeys(
+    (
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ),
+    "rows are held out at random, so a row of weight 2 is not two rows of weight 1; "
+    "test_reduced_error shows the equivalence where the held-out rows are given",
+)
 BOOTSTRAP_SAMPLES_ARE_DRAWN = dict.fromkeys(
     (
         "check_sample_weight_equivalence_on_dense_data",

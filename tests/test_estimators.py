@@ -236,6 +236,7 @@ def test_parameters_are_stored(classifier):
         "model",
         "classes",
         "threshold",
+        "decision_threshold",
         "feature_names_in",
         "n_jobs",
     }

@@ -122,6 +122,17 @@ def test_bad_forests_are_refused(name, value):
         kernels.Forest(*(FOREST | {name: value}).values(), isa())
 
 
+def test_a_column_of_categories_is_listed_once():
+    # else its numbers would be taken for values, and numbered again
+    twice = {
+        "category_columns": np.array([0, 0]),
+        "category_starts": np.array([0, 1, 3]),
+        "categories": np.array([0.0, 1.0, 4.0]),
+    }
+    with pytest.raises(ValueError, match="listed twice"):
+        kernels.Forest(*(FOREST | twice).values(), isa())
+
+
 def test_sets_need_a_bit_for_every_category():
     many = {"categories": np.arange(33.0), "category_starts": np.array([0, 33])}
     with pytest.raises(ValueError, match="a set is too short"):

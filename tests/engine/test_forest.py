@@ -98,7 +98,6 @@ def test_equals_reference_and_definition(data):
 def test_a_row_is_answered_alike_in_any_batch_and_by_any_threads(forest, seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(700, forest.n_features_in)).astype(np.float32)
-    X[:, list(forest.categories or {})] = 1
     whole = forest.predict(X)
     for size in (1, 3, 7, 8, 9, 255, 256, 257):
         np.testing.assert_array_equal(forest.predict(X[:size]), whole[:size])
@@ -306,6 +305,8 @@ def test_it_pickles_and_copies():
         ({"groups": [2]}, "groups must be positive and add up to the 1 sums"),
         ({"groups": [1, 0]}, "groups must be positive"),
         ({"dtype": "float16"}, "dtype must be one of"),
+        ({"divisor": 0.0}, "divisor must be a finite number other than 0"),
+        ({"divisor": np.inf}, "divisor must be a finite number other than 0"),
         ({"by_category": [True] * 7}, "must be given together"),
         ({"categories": {0: [1.0]}}, "categories need dtype='float64'"),
         ({"categories": {5: [1.0]}, "dtype": "float64"}, "must name columns in"),
@@ -329,6 +330,7 @@ def test_wrong_arguments_are_named(change, message):
             "left_categories must have a bit for each of the 40",
         ),
         ({"left_categories": None}, "must be given together"),
+        ({"left_categories": np.full((7, 1), 2**32)}, "must hold words of 32 bits"),
     ],
 )
 def test_wrong_categories_are_named(change, message):

@@ -67,8 +67,6 @@ class TreePruner(BasePruner):
         "sparse_output": ["boolean"],
     }
 
-    _accepts_sparse = True
-
     # What history calls the price of the full trees, which are the best at any price below.
     _lowest_price: ClassVar[float] = -np.inf
 
@@ -151,6 +149,10 @@ class TreePruner(BasePruner):
             classes=getattr(estimator, "classes_", None),
             output=model.output,
         )
+
+    @property
+    def _accepts_sparse(self) -> bool:
+        return True
 
     @property
     def _reorders(self) -> bool:

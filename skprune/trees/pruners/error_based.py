@@ -59,6 +59,7 @@ class ErrorBasedPruner(TreePruner):
         than 0.1 above those of the node's own branch, it takes the node's place and is pruned
         again. Such a tree is on no path, so it cannot be combined with `sparsity`. A frozen tree
         is raised with the rows and weights that it was grown on, which have to be given to `fit`.
+        Sparse X is not taken.
     allocation : {"global", "uniform"}, default="global"
         How `sparsity` is shared out among the trees of an ensemble: all their alphas in one pool,
         so that each gives up what costs least, or the same fraction of each.
@@ -150,6 +151,10 @@ class ErrorBasedPruner(TreePruner):
     @property
     def _needs_target(self) -> bool:
         return self._trains or self.subtree_raising
+
+    @property
+    def _accepts_sparse(self) -> bool:
+        return not self.subtree_raising  # which looks at the columns of rows, again and again
 
     def _risk(self, tree: TreeArrays) -> np.ndarray:
         return confidence_risk(tree, self.confidence)

@@ -132,7 +132,6 @@ class ForestPruner(BasePruner):
         "sparse_output": ["boolean"],
     }
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "n_estimators": -1}
-    _accepts_sparse = True
 
     def __init__(
         self,
@@ -160,6 +159,10 @@ class ForestPruner(BasePruner):
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
         self.engine = engine
+
+    @property
+    def _accepts_sparse(self) -> bool:
+        return True
 
     @property
     def _needs_target(self) -> bool:

@@ -219,7 +219,7 @@ def test_labels_and_outputs_that_a_frozen_tree_does_not_know_are_named():
     pruner = ReducedErrorPruner(FrozenEstimator(tree))
     with pytest.raises(ValueError, match=r"does not know: \[7\].*\[0, 1, 2\]"):
         pruner.fit(X[:3], [0, 7, 1])
-    with pytest.raises(ValueError, match=r"2 outputs.*grown with 1"):
+    with pytest.raises(ValueError, match=r"2 outputs.*trained with 1"):
         pruner.fit(X, LABELS)
     with pytest.raises(ValueError, match=r"(?i)sample.weight"):
         pruner.fit(X, target("classifier"), sample_weight=np.zeros(N_ROWS))

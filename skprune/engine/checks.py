@@ -84,10 +84,23 @@ def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.
         raise ValueError(f"X must have {n_features} columns, but its shape is {X.shape}.")
     if X.dtype.kind not in "fiub":
         raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {X.dtype}.")
-    rows = X.tocsr()
+    rows = _refuse_stray_indices(X).tocsr()
     n_rows = max(8, _DENSE_ENTRIES // max(1, n_features))
     for first in range(0, max(1, rows.shape[0]), n_rows):
         yield as_matrix(rows[first : first + n_rows].toarray(), n_features, dtype)
+
+
+def _refuse_stray_indices(X: Any) -> Any:
+    """Give the same matrix, checked: scipy's own code writes wherever an index points."""
+    if X.format not in ("csr", "csc", "bsr"):
+        return X
+    # a second matrix over the same arrays, because the check tidies what it is called on
+    same = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    try:
+        same.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"X must be a valid sparse matrix, but {error}.") from error
+    return same
 
 
 def n_threads(n_jobs: int | None) -> int:

@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 
 from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import table
+from skprune.engine.planning import MAX_WIDTH, table
 from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,10 @@ def _two(second: Floats) -> Floats:
 def _clip(sums: Floats, groups: Ints) -> Floats:
     clipped = sums.clip(min=0.0)
     totals = np.add.reduceat(clipped, np.cumsum(groups) - groups, axis=1)
-    return clipped / np.repeat(totals, groups, axis=1)
+    totals, sizes = np.repeat(totals, groups, axis=1), np.repeat(groups, groups)
+    # where nothing is left, nothing is known
+    nothing = totals == 0.0
+    return np.where(nothing, 1.0 / sizes, clipped / np.where(nothing, 1.0, totals))
 
 
 # How sums become answers; the kernels know the links by their places (forest.h).
@@ -71,7 +74,7 @@ class Forest:
     link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
         "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
         that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
-        those of one group are divided by their total.
+        those of one group are divided by their total, or all alike if none is positive.
     groups : array-like of shape (n_groups,), int, default=None
         How many sums make the probabilities of each output, for "clip". None: all those of one.
     categories : mapping of int to array-like, default=None
@@ -450,6 +453,8 @@ class Forest:
             )
         if outputs.min() < 0:
             raise ValueError(f"outputs must not be negative, but one is {outputs.min()}.")
+        if outputs.max() >= MAX_WIDTH:
+            raise ValueError(f"outputs must be below {MAX_WIDTH}, but one is {outputs.max()}.")
         return outputs
 
     def _checked_base(self, base: Any) -> Floats:
@@ -498,7 +503,7 @@ class Forest:
     def _checked_categories(self, categories: Mapping[int, Any] | None) -> dict[int, Floats] | None:
         checked: dict[int, Floats] = {}
         for column, values in sorted((categories or {}).items()):
-            if not 0 <= column < self.n_features_in:
+            if column not in range(self.n_features_in):
                 raise ValueError(
                     f"categories must name columns in [0, {self.n_features_in}), got {column}."
                 )

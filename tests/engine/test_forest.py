@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, csr_matrix
 from scipy.special import expit, softmax
 from sklearn.datasets import load_iris, make_classification, make_regression
 from sklearn.ensemble import (
@@ -266,6 +266,29 @@ def test_what_is_not_finite_is_refused(engine):
                     forest.apply(csr_array(X))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("form", [csr_array, csc_array, bsr_array])
+@pytest.mark.parametrize("index", [-1, 10**6])
+def test_sparse_rows_with_stray_indices_are_refused(index, form, engine):
+    forest = Forest(**complete_tree(2, 3), tree_starts=[0, 7], n_features_in=3, engine=engine)
+    X = form(np.ones((4, 3)))
+    forest.predict(X)
+    X.indices[1] = index
+    with pytest.raises(ValueError, match="X must be a valid sparse matrix"):
+        forest.predict(X)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_clip_says_that_nothing_is_known_where_nothing_is_left(engine):
+    value = [[-1.0, -2.0, -1.0, 0.0, 0.0], [1.0, 3.0, -1.0, 0.0, 2.0]]
+    forest = Forest(
+        *([-2] * 2, [0.0] * 2, [-1] * 2, [-1] * 2, value, [False] * 2, [0, 1, 2], 1),
+        link="clip", groups=[3, 2], base=[0.0, -5.0, 0.0, 0.0, 0.0], engine=engine,
+    )  # fmt: skip
+    third = 1.0 / 3.0
+    np.testing.assert_array_equal(forest.predict([[0.0]]), [[third, third, third, 0.0, 1.0]])
+
+
 def test_it_pickles_and_copies():
     tree = complete_tree(3, 3)
     forest = Forest(**tree, tree_starts=[0, 15], n_features_in=3, base=[2.0], divisor=3.0)
@@ -296,6 +319,7 @@ def test_it_pickles_and_copies():
         ({"tree_starts": [0, 3, 7]}, "left and right must both be"),
         ({"n_features_in": 0}, "n_features_in must be at least 1"),
         ({"outputs": [-1]}, "outputs must not be negative"),
+        ({"outputs": [2**40]}, "outputs must be below"),
         ({"outputs": [0, 0]}, "outputs must have 1 entries, one a tree"),
         ({"outputs": [3], "base": [0.0, 0.0]}, "base must have 4 entries"),
         ({"outputs": [0], "value": np.zeros((7, 2))}, "value must have one column"),
@@ -310,6 +334,7 @@ def test_it_pickles_and_copies():
         ({"by_category": [True] * 7}, "must be given together"),
         ({"categories": {0: [1.0]}}, "categories need dtype='float64'"),
         ({"categories": {5: [1.0]}, "dtype": "float64"}, "must name columns in"),
+        ({"categories": {0.5: [1.0]}, "dtype": "float64"}, "must name columns in"),
         ({"categories": {0: [2.0, 1.0]}, "dtype": "float64"}, "must grow and hold no NaN"),
         ({"engine": "gpu"}, "engine must be one of"),
     ],

@@ -309,7 +309,10 @@ void Forest::finish(const double* sums, std::int64_t n_rows, Link link, double* 
                         out[s] = std::max(sum[s] / divisor, 0.0);
                         total += out[s];
                     }
-                    for (std::int64_t s = 0; s < size; ++s) out[s] /= total;
+                    for (std::int64_t s = 0; s < size; ++s) {
+                        // where nothing is left, nothing is known
+                        out[s] = total == 0.0 ? 1.0 / static_cast<double>(size) : out[s] / total;
+                    }
                     out += size;
                     sum += size;
                 }

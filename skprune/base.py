@@ -148,6 +148,10 @@ def score_of(scorer: Callable, estimator: Any, X: Any, y: Any, params: dict[str,
 
 def _estimator_has(name: str) -> Callable[["BasePruner"], bool]:
     def check(pruner: "BasePruner") -> bool:
+        if "_predictor" in vars(pruner):
+            # asked at every call: the tags of `estimator` would cost more than the prediction
+            getattr(pruner.estimator_, name)
+            return "proba" not in name or isinstance(pruner._predictor, SparseClassifier)
         getattr(pruner.estimator, name)  # its AttributeError tells the user what is missing
         # skorch's regressors have a predict_proba, which is their predict
         return "proba" not in name or is_classifier(pruner)

@@ -206,6 +206,8 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         fit_params, split_params, score_params = self._routed(scorer, params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.pruner))
         splits = list(cv.split(X, y, **split_params))
+        if not splits:
+            raise ValueError(f"cv must give at least one split of X; got {self.cv!r}.")
         if self.rule == "one_se" and len(splits) < 2:
             raise ValueError("rule='one_se' needs two folds or more; cv gave one.")
 

@@ -287,12 +287,19 @@ def test_auto_alphas_are_geometric_means():
     np.testing.assert_allclose(tried[1:-1], np.sqrt(alphas[:-1] * alphas[1:]), rtol=1e-9)
 
 
+def test_a_cv_without_splits_is_refused():
+    with pytest.raises(ValueError, match="cv must give at least one split"):
+        PrunerCV(CostComplexityPruner(DecisionTreeClassifier()), cv=[]).fit([[0.0], [1.0]], [0, 1])
+
+
 def test_alphas_that_differ_by_rounding_are_one():
     # gains of 0.1 + 0.2 and of 0.3 below a root that is worth 2
     left, right = [1, 3, 5, -1, -1, -1, -1], [2, 4, 6, -1, -1, -1, -1]
     path = pruning_path(left, right, [2.6, 0.1 + 0.2, 0.3, 0.0, 0.0, 0.0, 0.0])
     assert path.n_steps == 4
-    assert geometric_mean_alphas(path.alphas[1:]) == pytest.approx([0, np.sqrt(0.3 * 2), np.inf])
+    assert geometric_mean_alphas(path.alphas[1:], path.rounding[1:]) == pytest.approx(
+        [0, np.sqrt(0.3 * 2), np.inf]
+    )
 
 
 @pytest.mark.parametrize("name", ["sparsity", "max_leaf_nodes"])

@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import MAX_WIDTH, table
-from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits
+from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits, whole_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -157,7 +157,7 @@ class Forest:
         )
         self.value = node_values(value, n_nodes)
         self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
-        self.n_features_in = int(n_features_in)
+        self.n_features_in = whole_number(n_features_in, "n_features_in")
         self.allow_nan = bool(allow_nan)
         self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)

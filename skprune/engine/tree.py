@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Tree:
             missing_go_to_left, "missing_go_to_left", np.bool_, n_nodes
         )
         self.value = node_values(value, n_nodes)
-        self.n_features_in = int(n_features_in)
+        self.n_features_in = whole_number(n_features_in, "n_features_in")
         self.allow_nan = bool(allow_nan)
         n_nodes = len(self.left)
         if not 1 <= n_nodes < 2**31:
@@ -312,6 +313,14 @@ def _tree_from_arrays(arrays: dict[str, Any], engine: str) -> Tree:
     return Tree(**arrays, engine=engine)
 
 
+def whole_number(value: Any, name: str) -> int:
+    """Return an int, or say that it is none: ``int`` would cut 2.7 to 2."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, but it is {value!r}.") from None
+
+
 def checked_vector(
     values: Any, name: str, dtype: type, length: int | None = None, entry: str = "node"
 ) -> np.ndarray:
@@ -325,6 +334,8 @@ def checked_vector(
         )
     if length is not None and len(array) != length:
         raise ValueError(f"{name} must have {length} entries, one a {entry}, but has {len(array)}.")
+    if dtype is np.bool_ and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must hold booleans, or 0 and 1, but it holds {array.tolist()}.")
     array = np.array(array, dtype=dtype)
     array.setflags(write=False)
     return array
@@ -340,6 +351,8 @@ def node_values(value: Any, n_nodes: int) -> np.ndarray:
         )
     if array.shape[0] != n_nodes or array.shape[1] < 1:
         raise ValueError(f"value must have shape ({n_nodes}, n_values), but it is {array.shape}.")
+    if np.isnan(array).any():
+        raise ValueError("value must not hold NaN.")
     array = np.array(array, dtype=np.float64, order="C")
     array.setflags(write=False)
     return array

@@ -15,9 +15,6 @@ __all__ = ["EnsemblePath", "geometric_mean_alphas"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-# Alphas that tie in exact arithmetic differ by rounding, which is relative to the largest.
-ROUNDING = 1e-12
-
 # How many choices of an ensemble are worth trying: each costs a prediction by all of its trees.
 MOST_VALUES = 100
 
@@ -106,7 +103,7 @@ class EnsemblePath:
         if self.allocation == "uniform":
             steps = [path.step_for_sparsity(sparsity) for path in self.paths]
             return np.array(steps, dtype=np.intp)
-        trees, _, n_splits = self.pool
+        trees, _, n_splits, _ = self.pool
         step = first_step_for_sparsity(n_splits, sparsity)
         return np.bincount(trees[:step], minlength=len(self.paths)).astype(np.intp)
 
@@ -162,7 +159,7 @@ class EnsemblePath:
         return 1.0 - kept / self.n_splits if self.n_splits else 0.0
 
     @cached_property
-    def pool(self) -> tuple[Ints, Floats, Ints]:
+    def pool(self) -> tuple[Ints, Floats, Ints, Floats]:
         """The steps of all trees, cheapest first.
 
         Returns
@@ -173,17 +170,21 @@ class EnsemblePath:
             Its price.
         n_splits : ndarray of shape (n_steps + 1,), intp
             Splits of all trees together before the first step and after each.
+        rounding : ndarray of shape (n_steps,), float64
+            How far rounding may have moved each price.
         """
         alphas = np.concatenate([path.alphas[1:] for path in self.paths])
         gone = np.concatenate([-np.diff(path.n_splits) for path in self.paths])
         lengths = [path.n_steps - 1 for path in self.paths]
         trees = np.repeat(np.arange(len(self.paths)), lengths)
+        rounding = np.concatenate([path.rounding[1:] for path in self.paths])
         order = np.argsort(alphas, kind="stable")
         # Ties that rounding has parted are put back, tree after tree: each tree's own are sorted.
-        apart = np.diff(alphas[order], prepend=-np.inf) > ROUNDING * np.abs(alphas).max(initial=0.0)
-        order = order[np.lexsort((order, np.cumsum(apart)))]
+        ties = np.zeros(len(order), dtype=np.intp)
+        ties[1:] = np.cumsum(_apart(alphas[order], rounding[order]))
+        order = order[np.lexsort((order, ties))]
         n_splits = self.n_splits - np.concatenate([[0], np.cumsum(gone[order])])
-        return trees[order], alphas[order], n_splits.astype(np.intp)
+        return trees[order], alphas[order], n_splits.astype(np.intp), rounding[order]
 
     def values(self, name: str) -> list[float] | list[int]:
         """List the values of a parameter that are worth trying, in growing sparsity.
@@ -206,16 +207,16 @@ class EnsemblePath:
         return [values[place] for place in spread]
 
     def _all_values(self, name: str) -> list[float] | list[int]:
-        _, alphas, n_splits = self.pool
+        _, alphas, n_splits, rounding = self.pool
         if name == "ccp_alpha":
-            return geometric_mean_alphas(alphas)
+            return geometric_mean_alphas(alphas, rounding)
         if name == "sparsity":
             full = self.n_splits
             return (1.0 - n_splits / full).tolist() if full else [0.0]
         return np.unique(np.concatenate([path.n_leaves for path in self.paths]))[::-1].tolist()
 
 
-def geometric_mean_alphas(alphas: Floats) -> list[float]:
+def geometric_mean_alphas(alphas: Floats, rounding: Floats | float = 0.0) -> list[float]:
     """List one price for each range of prices that have the same best subtree.
 
     The middle of a range is its geometric mean [1]_: as good a guess as any of which price on
@@ -224,8 +225,10 @@ def geometric_mean_alphas(alphas: Floats) -> list[float]:
     Parameters
     ----------
     alphas : ndarray of shape (n_steps,), float64
-        Those of the steps of a path, growing. Ones that are not positive, or that differ by
-        rounding alone, make no range.
+        Those of the steps of a path, growing but for rounding. Ones that are not positive, or that
+        differ by rounding alone, make no range.
+    rounding : float or ndarray of shape (n_steps,), default=0.0
+        How far rounding may have moved each.
 
     Returns
     -------
@@ -244,8 +247,16 @@ def geometric_mean_alphas(alphas: Floats) -> list[float]:
     >>> geometric_mean_alphas(np.array([1.0, 4.0]))
     [0.0, 2.0, inf]
     """
-    least = ROUNDING * alphas[-1] if len(alphas) else 0.0
-    alphas = alphas[alphas > least]
-    apart = np.diff(alphas) > least
-    means = np.sqrt(alphas[:-1] * alphas[1:])[apart]
-    return [0.0, *means.tolist(), np.inf]
+    order = np.argsort(alphas, kind="stable")
+    rounding = np.broadcast_to(rounding, alphas.shape)[order]
+    alphas = alphas[order]
+    positive = alphas > rounding
+    alphas, rounding = alphas[positive], rounding[positive]
+    # the product of two alphas may be beyond float64 where their roots are not
+    means = np.sqrt(alphas[:-1]) * np.sqrt(alphas[1:])
+    return [0.0, *means[_apart(alphas, rounding)].tolist(), np.inf]
+
+
+def _apart(alphas: Floats, rounding: Floats) -> NDArray[np.bool_]:
+    """Tell which neighbours among growing alphas differ by more than rounding."""
+    return np.diff(alphas) > rounding[:-1] + rounding[1:]

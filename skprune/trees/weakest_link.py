@@ -36,6 +36,10 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+# How far rounding may move the gain of a split, as a share of the risks that it is the difference
+# of. Not of the largest risk of the tree: one outlier would make all other gains look like none.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class PruningPath:
@@ -58,6 +62,8 @@ class PruningPath:
         Splits left after each step; falls strictly, to 0.
     node_steps : ndarray of shape (n_nodes,), intp
         Step from which on each node has no children any more; 0 for the leaves of the full tree.
+    rounding : ndarray of shape (n_steps,), float64
+        How far rounding may have moved each alpha; 0 for step 0.
 
     Examples
     --------
@@ -74,6 +80,7 @@ class PruningPath:
     alphas: Floats
     n_splits: Ints
     node_steps: Ints
+    rounding: Floats
 
     @property
     def n_steps(self) -> int:
@@ -144,6 +151,12 @@ class PruningPath:
         if np.isnan(alpha):
             raise ValueError("alpha must be a number, got nan.")
         return int(np.searchsorted(self.alphas[1:], alpha, side="right"))
+
+    @property
+    def last_worthless_step(self) -> int:
+        """The step up to which every split that went was worth nothing, but for rounding."""
+        worth = self.alphas[1:] > self.rounding[1:]
+        return int(np.argmax(worth)) if worth.any() else self.n_steps - 1
 
     def step_for_sparsity(self, sparsity: float) -> int:
         """Return the first step at which at least the fraction `sparsity` of the splits is gone.
@@ -292,10 +305,14 @@ def pruning_path(left: ArrayLike, right: ArrayLike, risk: ArrayLike) -> PruningP
     step_of[tops] = np.arange(1, len(tops) + 1)
     node_steps = np.zeros(len(left), dtype=np.intp)
     node_steps[splits] = step_of[_follow(joined)]
+    magnitude = np.abs(risk)
+    terms = magnitude[splits] + magnitude[left[splits]] + magnitude[right[splits]]
+    summed = np.bincount(node_steps[splits], weights=terms, minlength=len(tops) + 1)
     return PruningPath(
         alphas=np.concatenate([[-np.inf], alphas]),
         n_splits=len(splits) - np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp),
         node_steps=node_steps,
+        rounding=ROUNDING * summed / np.concatenate([[1], sizes]),
     )
 
 

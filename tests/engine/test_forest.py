@@ -318,6 +318,8 @@ def test_it_pickles_and_copies():
         ({"tree_starts": [0]}, "tree_starts must grow"),
         ({"tree_starts": [0, 3, 7]}, "left and right must both be"),
         ({"n_features_in": 0}, "n_features_in must be at least 1"),
+        ({"missing_go_to_left": [2] * 7}, "missing_go_to_left must hold booleans"),
+        ({"value": np.full((7, 1), np.nan)}, "value must not hold NaN"),
         ({"outputs": [-1]}, "outputs must not be negative"),
         ({"outputs": [2**40]}, "outputs must be below"),
         ({"outputs": [0, 0]}, "outputs must have 1 entries, one a tree"),

@@ -213,12 +213,19 @@ GOOD = {
         ({"value": np.zeros((3, 0))}, "value must have shape"),
         ({"missing_go_to_left": [0]}, "missing_go_to_left must have 3 entries"),
         ({"n_features_in": 0}, "n_features_in must be at least 1"),
+        ({"missing_go_to_left": [2] * 3}, "missing_go_to_left must hold booleans"),
+        ({"value": np.full((3, 1), np.nan)}, "value must not hold NaN"),
         ({"engine": "cuda"}, "engine must be one of"),
     ],
 )
 def test_bad_trees_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Tree(**(GOOD | change))
+
+
+def test_a_number_of_columns_is_not_cut_to_a_whole_one():
+    with pytest.raises(TypeError, match=r"n_features_in must be an int, but it is 2\.7"):
+        Tree(**(GOOD | {"n_features_in": 2.7}))
 
 
 def test_nothing_at_all_is_no_tree():

@@ -98,7 +98,25 @@ def test_values_worth_trying_grow_in_sparsity_from_nothing_to_all(name):
 def test_values_of_a_lone_tree_are_all_of_them():
     (path,) = paths(1)
     assert len(EnsemblePath([path]).values("sparsity")) == path.n_steps
-    assert EnsemblePath([path]).values("ccp_alpha") == geometric_mean_alphas(path.alphas[1:])
+    alphas = geometric_mean_alphas(path.alphas[1:], path.rounding[1:])
+    assert EnsemblePath([path]).values("ccp_alpha") == alphas
+
+
+def test_one_outlier_hides_no_alpha_and_spares_no_tree():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 5))
+    y = X[:, 0] + 0.3 * rng.normal(size=400)
+    n_alphas, shares = [], []
+    for outlier in (y[7], 1e7):
+        y[7] = outlier
+        forest = RandomForestRegressor(10, random_state=0).fit(X, y)
+        trees = [TreeArrays.from_sklearn(member.tree_) for member in forest.estimators_]
+        all_paths = [pruning_path(t.left, t.right, impurity_risk(t)) for t in trees]
+        n_alphas.append(len(EnsemblePath(all_paths[:1]).values("ccp_alpha")))
+        steps = EnsemblePath(all_paths).steps_for_sparsity(0.5)
+        shares.append([p.sparsities[s] for p, s in zip(all_paths, steps, strict=True)])
+    assert n_alphas[1] > 0.9 * n_alphas[0]
+    assert np.ptp(shares[1]) < 0.2
 
 
 def test_trees_without_splits():

@@ -351,9 +351,20 @@ def test_sparsity_written_as_a_fraction_of_splits_is_met_exactly(n_splits, data)
         alphas=np.arange(-1.0, n_splits),
         n_splits=np.arange(n_splits, -1, -1),
         node_steps=np.zeros(1, dtype=np.intp),
+        rounding=np.zeros(n_splits + 1),
     )
     for sparsity in (1 - kept / n_splits, (n_splits - kept) / n_splits):
         assert one_by_one.n_splits[one_by_one.step_for_sparsity(sparsity)] == kept
+
+
+def test_a_large_risk_elsewhere_makes_no_gain_worthless():
+    left, right = [1, 3, 5, -1, -1, -1, -1], [2, 4, 6, -1, -1, -1, -1]
+    # the left branch gains 1e-3 and lies beside one that 1e13 passes through; the top gains nothing
+    path = pruning_path(left, right, [1e13 + 1e-3, 1e-3, 1e13, 0.0, 0.0, 1e12, 1e12])
+    assert path.last_worthless_step == 0
+    # of a gain, rounding is judged by the risks that it is the difference of: 0.1 + 0.2 - 0.3
+    assert pruning_path([1, -1, -1], [2, -1, -1], [0.3, 0.1, 0.2]).last_worthless_step == 1
+    assert pruning_path([1, -1, -1], [2, -1, -1], [0.1 + 0.2, 0.3, 0.0]).last_worthless_step == 1
 
 
 def test_sparsities_are_those_counted_on_the_splits(path):

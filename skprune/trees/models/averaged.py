@@ -63,7 +63,7 @@ class AveragedTrees(TreeModel):
 
     def only(self, numbers: Sequence[int]) -> "AveragedTrees":
         """Give the model of some of the trees, in the order of their numbers."""
-        estimator = copy(self.estimator)
+        estimator = self._copied()
         estimator.n_estimators = len(numbers)
         for name in ("estimators_", "estimators_features_", "_seeds"):
             if hasattr(estimator, name):
@@ -80,7 +80,7 @@ class AveragedTrees(TreeModel):
 
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy whose trees are these subtrees."""
-        estimator = copy(self.estimator)
+        estimator = self._copied()
         estimator.estimators_ = []
         for number, subtree in enumerate(subtrees):
             member = copy(self.estimator.estimators_[number])
@@ -107,6 +107,13 @@ class AveragedTrees(TreeModel):
         """Write the forest as a sparse net; its leaves hold their share of the mean."""
         weights = joined_weights(trees, self.n_classes)
         return weights | {"E": csr_array(weights["E"] / len(trees))}
+
+    def _copied(self) -> Any:
+        """Copy the estimator, without what the full one scored on the rows left out of its bags."""
+        estimator = copy(self.estimator)
+        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
+            vars(estimator).pop(name, None)
+        return estimator
 
     def _in_common(self, number: int, tree: TreeArrays) -> TreeArrays:
         """Tell a tree of some columns and classes in those of the whole."""

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import (
 )
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData
-from skprune.trees.allocation import ROUNDING, EnsemblePath
+from skprune.trees.allocation import EnsemblePath
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import TreeModel, kind_of
@@ -112,8 +112,7 @@ class TreePruner(BasePruner):
         paths, stops = [], []
         for tree, risk in zip(full.trees, self._risks(full), strict=True):
             paths.append(pruning_path(tree.left, tree.right, risk))
-            # prices of no more than this share of the largest risk are rounding: ties
-            stops.append(paths[-1].step_for_alpha(ROUNDING * np.abs(risk).max()))
+            stops.append(paths[-1].last_worthless_step)
         return Grown(full, EnsemblePath(paths, self.allocation), np.array(stops, dtype=np.intp))
 
     def _cut(self, grown: Grown) -> Pruned:

@@ -214,8 +214,8 @@ class ErrorBasedPruner(TreePruner):
             )
         if self.sparsity is not None:
             raise ValueError(
-                f"subtree_raising=True cannot be combined with sparsity={self.sparsity!r}: raised "
-                f"trees are on no path of subtrees. Leave out one of the two."
+                f"subtree_raising=True cannot be combined with sparsity={self.sparsity!r}, nor can "
+                f"PrunerCV search it along sparsity: raised trees are on no path of subtrees."
             )
         if getattr(estimator, "monotonic_cst", None) is not None:
             raise ValueError(

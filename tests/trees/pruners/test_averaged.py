@@ -218,6 +218,14 @@ def test_frozen_forests_are_pruned_on_a_copy(kind):
     assert pickle.dumps(forest) == before
 
 
+def test_a_pruned_forest_does_not_claim_the_full_one_s_score_out_of_bag():
+    y = target("classifier")
+    forest = RandomForestClassifier(20, oob_score=True, random_state=0).fit(X, y)
+    pruned = CostComplexityPruner(FrozenEstimator(forest), sparsity=0.9).fit(X, y).estimator_
+    assert hasattr(forest, "oob_score_")
+    assert not hasattr(pruned, "oob_score_")
+
+
 def test_bagged_trees_that_miss_a_class_speak_of_the_others():
     rows, y = np.arange(12.0)[:, None], np.repeat(["a", "b", "c"], [10, 1, 1])
     frozen = BaggingClassifier(n_estimators=6, max_samples=4, random_state=1).fit(rows, y)

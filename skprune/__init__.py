@@ -12,9 +12,11 @@ from skprune.nets import naming_the_extra
 __version__ = "0.1.0"
 
 _HOME = {
+    "BayesianGroupPruner": "skprune.nets.pruners",
     "CostComplexityPruner": "skprune.trees.pruners",
     "ErrorBasedPruner": "skprune.trees.pruners",
     "ForestPruner": "skprune.trees.pruners",
+    "L0Pruner": "skprune.nets.pruners",
     "MLPNetClassifier": "skprune.nets.modules",
     "MLPNetRegressor": "skprune.nets.modules",
     "MagnitudePruner": "skprune.nets.pruners",
@@ -22,8 +24,10 @@ _HOME = {
     "PruningCurveDisplay": "skprune.inspection",
     "MinimumErrorPruner": "skprune.trees.pruners",
     "ReducedErrorPruner": "skprune.trees.pruners",
+    "SoftThresholdPruner": "skprune.nets.pruners",
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",
+    "VariationalDropoutPruner": "skprune.nets.pruners",
 }
 
 __all__ = sorted(_HOME)

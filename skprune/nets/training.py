@@ -2,9 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,13 +15,59 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from skprune.masks import Schedule, keep_counts, top_masks
+from skprune.nets.gates.base import Gate, Prunable
 
-Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+# (name of a layer, "weight" or "bias") -> True where the parameter is held at zero
+Masks = dict[tuple[str, str], torch.Tensor]
+
+
+class Recipe(Protocol):
+    """What a pruning run asks for.
+
+    Attributes
+    ----------
+    sparsity : float or None
+        The target; None where the method itself says how much goes.
+    layers : sequence of str or None
+        Names of the layers to prune; None for every Linear and Conv.
+    final_level : float
+        The last value of `level_at`; at the latest, the end of training brings it.
+    """
+
+    sparsity: float | None
+    layers: Sequence[str] | None
+
+    @property
+    def final_level(self) -> float: ...  # noqa: D102
+
+    def level_at(self, epoch: float) -> float:
+        """Tell how far pruning should have come at a time in epochs; 0 prunes nothing."""
+        ...
+
+    def masks(self, net: NeuralNet, level: float) -> Masks:
+        """Say what goes at a level. May change weights."""
+        ...
+
+    def prepared(self, net: NeuralNet) -> AbstractContextManager:
+        """Make a net ready for the run, and undo it."""
+        ...
+
+    def callbacks(self) -> list[Callback]:
+        """List what has to run before any other callback."""
+        ...
+
+    def record(self, net: NeuralNet, sparsity: float) -> dict[str, Any]:
+        """Tell more for the history, at the end of an epoch."""
+        ...
+
+    def sparsity_of(self, net: NeuralNet) -> float | None:
+        """Tell the sparsity now, where it does not stand in the weights."""
+        ...
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What to remove from a net, and when.
+class ScoreRecipe:
+    """Remove the weights of lowest score as a schedule says; a `Recipe`.
 
     Attributes
     ----------
@@ -47,6 +93,42 @@ class Recipe:
     allocation: str = "global"
     granularity: str = "weight"
     layers: Sequence[str] | None = None
+
+    @property
+    def final_level(self) -> float:
+        """The target sparsity: the level is the sparsity."""
+        return self.sparsity
+
+    def level_at(self, epoch: float) -> float:
+        """Ask the schedule."""
+        return self.schedule.sparsity_at(epoch, self.sparsity, self.start, self.stop)
+
+    def masks(self, net: NeuralNet, level: float) -> Masks:
+        """Score the weights and find the lowest."""
+        layers = prunable_layers(net, self.layers)
+        scores = {name: self.criterion(_finite_weight(name, la)) for name, la in layers.items()}
+        counts = keep_counts(scores, level, self.allocation)
+        kept = top_masks(scores, counts, self.granularity)
+        return {
+            (name, "weight"): torch.from_numpy(~kept[name]).to(layer.weight.device)
+            for name, layer in layers.items()
+        }
+
+    def prepared(self, net: NeuralNet) -> AbstractContextManager:
+        """Nothing to prepare."""
+        return nullcontext()
+
+    def callbacks(self) -> list[Callback]:
+        """None are needed."""
+        return []
+
+    def record(self, net: NeuralNet, sparsity: float) -> dict[str, Any]:
+        """Nothing more to tell."""
+        return {}
+
+    def sparsity_of(self, net: NeuralNet) -> float | None:
+        """Count the zeros."""
+        return None
 
 
 def train_and_prune(
@@ -85,7 +167,7 @@ def train_and_prune(
     if epochs == 0 and net.initialized_:
         pruning.reach_target(net)
     else:
-        with _last_callback(net, pruning), _max_epochs(net, epochs):
+        with recipe.prepared(net), _last_callback(net, pruning), _max_epochs(net, epochs):
             train = net.partial_fit if net.initialized_ else net.fit
             train(X, y, **fit_params)
     _check_outcome(net, recipe, pruning.history_)
@@ -104,7 +186,7 @@ def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]
             f"probabilities, CrossEntropyLoss logits)."
         )
     empty = [name for name, weight in weights.items() if not weight.any()]
-    if empty and recipe.sparsity < 1:
+    if empty and recipe.sparsity != 1:
         warnings.warn(
             f"sparsity={recipe.sparsity} leaves no weight in {empty}, so predictions do not "
             f"depend on X through them; lower sparsity, or take allocation='uniform'.",
@@ -130,8 +212,8 @@ class PruningCallback(Callback):
         self.epochs = epochs
         self.verbose = verbose
         self.history_: list[dict[str, Any]] = []
-        self.masks_: dict[str, torch.Tensor] = {}
-        self.sparsity_ = 0.0
+        self.masks_: Masks = {}
+        self.level_ = 0.0
         self.starts_sparse_ = False  # whether the target held from the start of this epoch on
 
     def __getstate__(self) -> dict[str, Any]:
@@ -144,8 +226,9 @@ class PruningCallback(Callback):
         self.epoch_ = 0
         self.first_row_ = len(net.history)
         self.bar_ = tqdm(total=self.epochs, unit="epoch", disable=not self.verbose)
-        net.callbacks_ = [(name, _Held(cb, self)) for name, cb in net.callbacks_ if cb is not self]
-        net.callbacks_.append(("skprune", self))
+        held = [(name, _Held(cb, self)) for name, cb in net.callbacks_ if cb is not self]
+        self.first_ = self.recipe.callbacks()
+        net.callbacks_ = [*(("skprune", cb) for cb in self.first_), *held, ("skprune", self)]
         self._tick(net, 0.0)
 
     def on_epoch_begin(
@@ -184,8 +267,11 @@ class PruningCallback(Callback):
         self.epoch_ += 1
         row = net.history[-1]
         losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
-        entry = {"epoch": self.epoch_, "sparsity": measured_sparsity(net, self.recipe.layers)}
-        self.history_.append({**entry, **losses})
+        sparsity = self.recipe.sparsity_of(net)
+        if sparsity is None:
+            sparsity = measured_sparsity(net, self.recipe.layers)
+        entry = {"epoch": self.epoch_, "sparsity": float(sparsity)}
+        self.history_.append({**entry, **self.recipe.record(net, sparsity), **losses})
         self.bar_.set_postfix(sparsity=f"{entry['sparsity']:.3f}", **losses)
         self.bar_.update()
 
@@ -197,47 +283,43 @@ class PruningCallback(Callback):
             self._record(net)  # another callback ended training where this epoch ended
         self.bar_.close()
         net.callbacks_ = [
-            (name, cb.callback if isinstance(cb, _Held) else cb) for name, cb in net.callbacks_
+            (name, cb.callback if isinstance(cb, _Held) else cb)
+            for name, cb in net.callbacks_
+            if cb not in self.first_
         ]
 
     def reach_target(self, net: NeuralNet) -> None:
-        """Prune to the final sparsity, whatever the time."""
+        """Prune to the final level, whatever the time."""
         self._hold_zeros(net)
-        self._prune(net, self.recipe.sparsity)
+        self._prune(net, self.recipe.final_level)
 
     @property
     def reached(self) -> bool:
         """Whether the target sparsity holds already."""
-        return self.sparsity_ >= self.recipe.sparsity
+        return self.level_ >= self.recipe.final_level
 
     def _tick(self, net: NeuralNet, epoch: float) -> None:
-        r = self.recipe
-        self._prune(net, r.schedule.sparsity_at(epoch, r.sparsity, r.start, r.stop))
+        self._prune(net, self.recipe.level_at(epoch))
 
-    def _prune(self, net: NeuralNet, sparsity: float) -> None:
-        if sparsity == self.sparsity_:
+    def _prune(self, net: NeuralNet, level: float) -> None:
+        if level == self.level_:
             return
-        layers = prunable_layers(net, self.recipe.layers)
-        scores = {
-            name: self.recipe.criterion(_finite_weight(name, layer))
-            for name, layer in layers.items()
-        }
-        counts = keep_counts(scores, sparsity, self.recipe.allocation)
-        kept = top_masks(scores, counts, self.recipe.granularity)
-        self.masks_ = {
-            name: torch.from_numpy(~kept[name]).to(layer.weight.device)
-            for name, layer in layers.items()
-        }
-        was_reached, self.sparsity_ = self.reached, sparsity
+        self.masks_ = self.recipe.masks(net, level)
+        was_reached, self.level_ = self.reached, level
         self._hold_zeros(net)
-        _clear_optimizer_state(net, layers, self.masks_)
+        _clear_optimizer_state(net, self._held_at_zero(net))
         if self.reached and not was_reached:
             _restart_monitors(net)
 
     def _hold_zeros(self, net: NeuralNet) -> None:
-        if self.masks_:
-            for name, layer in prunable_layers(net, self.recipe.layers).items():
-                layer.weight.detach().masked_fill_(self.masks_[name], 0)
+        for parameter, zeros in self._held_at_zero(net):
+            parameter.detach().masked_fill_(zeros, 0)
+
+    def _held_at_zero(self, net: NeuralNet) -> list[tuple[nn.Parameter, torch.Tensor]]:
+        if not self.masks_:
+            return []
+        layers = prunable_layers(net, self.recipe.layers)
+        return [(getattr(layers[name], kind), zeros) for (name, kind), zeros in self.masks_.items()]
 
 
 class _Held:
@@ -273,15 +355,15 @@ def _restart_monitors(net: NeuralNet) -> None:
 
 
 def _clear_optimizer_state(
-    net: NeuralNet, layers: dict[str, Prunable], closed: dict[str, torch.Tensor]
+    net: NeuralNet, held: list[tuple[nn.Parameter, torch.Tensor]]
 ) -> None:
     """Forget momenta of pruned weights: they belong to values that are gone."""
     for optimizer_name in net._optimizers:
         state = getattr(net, optimizer_name + "_").state
-        for name, layer in layers.items():
-            for value in state.get(layer.weight, {}).values():
-                if torch.is_tensor(value) and value.shape == layer.weight.shape:
-                    value.masked_fill_(closed[name], 0)
+        for parameter, zeros in held:
+            for value in state.get(parameter, {}).values():
+                if torch.is_tensor(value) and value.shape == parameter.shape:
+                    value.masked_fill_(zeros, 0)
 
 
 def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[str, Prunable]:
@@ -307,7 +389,7 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
     found: dict[str, Prunable] = {}
     seen: set[int] = set()
     for name, layer in _named_modules(net):
-        if isinstance(layer, Prunable) and id(layer.weight) not in seen:
+        if isinstance(layer, Prunable | Gate) and id(layer.weight) not in seen:
             seen.add(id(layer.weight))
             found[name] = layer
     if not found:
@@ -325,11 +407,29 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
     return found
 
 
+def modules_of(net: NeuralNet) -> list[tuple[str, nn.Module]]:
+    """List the modules of a net, each with what stands before the names of its layers.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+
+    Returns
+    -------
+    modules : list of (str, Module)
+        The prefix of ``module_`` itself is empty.
+    """
+    named = ((name, getattr(net, name + "_")) for name in net._modules)
+    return [
+        # what torch.compile wraps
+        ("" if name == "module" else name, getattr(module, "_orig_mod", module))
+        for name, module in named
+    ]
+
+
 def _named_modules(net: NeuralNet) -> Iterator[tuple[str, nn.Module]]:
-    for module_name in net._modules:
-        module = getattr(net, module_name + "_")
-        module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
-        prefix = "" if module_name == "module" else module_name
+    for prefix, module in modules_of(net):
         yield from module.named_modules(prefix=prefix)
 
 

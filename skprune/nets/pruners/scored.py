@@ -1,0 +1,86 @@
+"""What the pruners that score weights share: criterion, schedule, allocation and granularity."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from skprune.base import TrainingData
+from skprune.masks import ALLOCATIONS, GRANULARITIES, SCHEDULES, Schedule
+from skprune.nets.pruners.base import NetPruner
+
+if TYPE_CHECKING:
+    from skorch import NeuralNet
+
+    from skprune.nets.training import ScoreRecipe
+
+
+class ScorePruner(NetPruner):
+    """Base class of the pruners that score weights: a subclass names its criterion."""
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **NetPruner._parameter_constraints,
+        "schedule": [StrOptions(set(SCHEDULES)), Schedule],
+        "allocation": [StrOptions(set(ALLOCATIONS))],
+        "granularity": [StrOptions(set(GRANULARITIES))],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        sparsity: float = 0.9,
+        schedule: str | Schedule = "one_shot",
+        allocation: str = "global",
+        granularity: str = "weight",
+        layers: Sequence[str] | None = None,
+        finetune_epochs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self.estimator = estimator
+        self.sparsity = sparsity
+        self.schedule = schedule
+        self.allocation = allocation
+        self.granularity = granularity
+        self.layers = layers
+        self.finetune_epochs = finetune_epochs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+        self.engine = engine
+
+    @abstractmethod
+    def _criterion(self, weight: np.ndarray) -> np.ndarray:
+        """Score a layer's weights; the higher, the sooner kept."""
+
+    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["ScoreRecipe", int]:
+        """Lay the schedule over the epochs that the net trains for."""
+        from skprune.nets.training import ScoreRecipe
+
+        schedule = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
+        extra = self.finetune_epochs
+        if self._is_frozen:
+            start, stop = 0, extra or 0
+            epochs = stop
+        elif schedule.trains_first:
+            start = net.max_epochs
+            stop = epochs = start + (net.max_epochs if extra is None else extra)
+        else:
+            start, stop = 0, net.max_epochs
+            epochs = stop + (extra or 0)
+        recipe = ScoreRecipe(
+            criterion=self._criterion,
+            sparsity=self.sparsity,
+            schedule=schedule,
+            start=start,
+            stop=stop,
+            allocation=self.allocation,
+            granularity=self.granularity,
+            layers=self.layers,
+        )
+        return recipe, epochs

@@ -1,0 +1,136 @@
+"""Which layer of a module reads which other's units."""
+
+from collections.abc import Iterable
+
+from torch import fx, nn
+
+from skprune.masks.units import Link
+from skprune.nets.gates.base import Prunable
+
+
+# what treats every unit for itself: True where a unit that is zero stays zero
+MODULES: dict[type[nn.Module], bool] = {
+    nn.ReLU: True, nn.ReLU6: True, nn.LeakyReLU: True, nn.ELU: True, nn.GELU: True, nn.SiLU: True,
+    nn.Tanh: True, nn.Identity: True, nn.Dropout: True, nn.Dropout1d: True, nn.Dropout2d: True,
+    nn.Dropout3d: True, nn.Hardtanh: True, nn.Hardswish: True, nn.Mish: True, nn.CELU: True,
+    nn.SELU: True, nn.Softsign: True,
+    nn.MaxPool1d: True, nn.MaxPool2d: True, nn.MaxPool3d: True, nn.AvgPool1d: True,
+    nn.AvgPool2d: True, nn.AvgPool3d: True, nn.AdaptiveAvgPool1d: True, nn.AdaptiveAvgPool2d: True,
+    nn.AdaptiveMaxPool1d: True, nn.AdaptiveMaxPool2d: True,
+    nn.Sigmoid: False, nn.Softplus: False, nn.BatchNorm1d: False, nn.BatchNorm2d: False,
+    nn.BatchNorm3d: False, nn.AlphaDropout: False,
+}  # fmt: skip
+FUNCTIONS: dict[str, bool] = {
+    "relu": True, "relu_": True, "leaky_relu": True, "elu": True, "gelu": True, "silu": True,
+    "tanh": True, "dropout": True, "max_pool2d": True, "avg_pool2d": True, "max_pool1d": True,
+    "avg_pool1d": True, "adaptive_avg_pool2d": True, "boolean_dispatch": True, "sigmoid": False,
+    "softplus": False,
+}  # fmt: skip
+FLATTENS = ("flatten", "view", "reshape")
+
+
+def links(module: nn.Module, layers: Iterable[str], prefix: str = "") -> list[Link]:
+    """Find pairs of layers of which one is the only reader of the other's units.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A net's module, with its own layers in place.
+    layers : iterable of str
+        Names of Linear and Conv layers, as `named_modules` has them behind `prefix`.
+    prefix : str, default=""
+        What stands before the names of this module's layers.
+
+    Returns
+    -------
+    links : list of Link
+        A pair that cannot be told from the module's graph, or whose graph cannot be traced, is
+        left out: its units are then pruned as if nobody knew what they mean to each other.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> links(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), ["0", "2"])
+    [Link(producer='0', consumer='2', keeps_zero=True)]
+    """
+    names = {(f"{prefix}.{n}" if prefix else n): m for n, m in module.named_modules()}
+    wanted = {names[name]: name for name in layers if name in names}
+    try:
+        graph = _Tracer().trace(module)
+    except Exception:  # whatever a user's forward raises on a symbolic input
+        return []
+    modules = dict(module.named_modules())
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    called = [modules[str(node.target)] for node in calls]
+    found = []
+    for node, producer in zip(calls, called, strict=True):
+        if producer not in wanted or called.count(producer) > 1:
+            continue
+        reader, keeps_zero, flattened = _only_reader(node, modules)
+        if reader is None or reader not in wanted or called.count(reader) > 1:
+            continue
+        if _fits(producer, reader, flattened):
+            found.append(Link(wanted[producer], wanted[reader], keeps_zero))
+    return found
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Prunable) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _only_reader(
+    node: fx.Node, modules: dict[str, nn.Module]
+) -> tuple[nn.Module | None, bool, bool]:
+    """Follow a layer's output to the one layer that reads it."""
+    keeps_zero, flattened = True, False
+    while True:
+        readers = [user for user in node.users if not _asks_for_size(user)]
+        if len(readers) != 1:
+            return None, keeps_zero, flattened
+        source, node = node, readers[0]
+        if node.op == "call_module":
+            module = modules[str(node.target)]
+            if isinstance(module, Prunable):
+                return module, keeps_zero, flattened
+            if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
+                flattened = True
+                continue
+            passes = MODULES.get(type(module))
+        elif node.op in ("call_function", "call_method") and node.args and node.args[0] is source:
+            name = node.target if isinstance(node.target, str) else node.target.__name__
+            if name in FLATTENS and _flattens_rows(node, name):
+                flattened = True
+                continue
+            passes = FUNCTIONS.get(name)
+        else:
+            passes = None
+        if passes is None:
+            return None, keeps_zero, flattened
+        keeps_zero = keeps_zero and passes
+
+
+def _asks_for_size(node: fx.Node) -> bool:
+    return node.target in ("size", "dim") or node.target is getattr
+
+
+def _flattens_rows(node: fx.Node, name: str) -> bool:
+    rest = [*node.args[1:], *node.kwargs.values()]
+    if name == "flatten":
+        return rest in ([1], [1, -1])
+    if len(rest) == 1 and isinstance(rest[0], tuple | list):
+        rest = list(rest[0])
+    return len(rest) == 2 and isinstance(rest[0], fx.Node) and rest[1] == -1
+
+
+def _fits(producer: nn.Module, reader: nn.Module, flattened: bool) -> bool:
+    """Tell whether the reader's inputs are the producer's outputs, each perhaps several times."""
+    n_units, n_read = producer.weight.shape[0], reader.weight.shape[1]
+    if isinstance(producer, nn.Linear):
+        return isinstance(reader, nn.Linear) and n_units == n_read
+    if isinstance(reader, nn.Linear):
+        return flattened and n_read % n_units == 0
+    return not flattened and reader.groups == 1 and n_units == n_read
+
+
+__all__ = ["links"]

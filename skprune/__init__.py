@@ -22,6 +22,7 @@ _HOME = {
     "MagnitudePruner": "skprune.nets.pruners",
     "PrunerCV": "skprune.model_selection",
     "PruningCurveDisplay": "skprune.inspection",
+    "PruningHistoryDisplay": "skprune.inspection",
     "MinimumErrorPruner": "skprune.trees.pruners",
     "ReducedErrorPruner": "skprune.trees.pruners",
     "SoftThresholdPruner": "skprune.nets.pruners",

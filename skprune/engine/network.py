@@ -68,6 +68,9 @@ class Network:
         where the extension module was built and scipy elsewhere.
     n_hidden : int, optional
         The number of layers that make up what `transform` returns; all but the last by default.
+    hidden_constants : array-like of shape (n_units,), optional
+        Of what `transform` returns: the values of units that no layer computes, NaN for those that
+        the last hidden layer does, in its order. By default it computes all.
 
     Attributes
     ----------
@@ -91,7 +94,11 @@ class Network:
     """
 
     def __init__(
-        self, layers: Sequence[Layer], engine: str = "auto", n_hidden: int | None = None
+        self,
+        layers: Sequence[Layer],
+        engine: str = "auto",
+        n_hidden: int | None = None,
+        hidden_constants: Any = None,
     ) -> None:
         self.layers = _checked_chain(layers)
         self._n_hidden = len(self.layers) - 1 if n_hidden is None else index(n_hidden)
@@ -99,6 +106,7 @@ class Network:
             raise ValueError(
                 f"n_hidden must lie in [0, {len(self.layers)}], but it is {n_hidden!r}."
             )
+        self._constants = self._checked_constants(hidden_constants)
         self.n_features_in = int(self.layers[0].weight.shape[1])
         self.n_outputs = int(self.layers[-1].weight.shape[0])
         self.engine = choose_engine(engine)
@@ -137,11 +145,16 @@ class Network:
         -------
         ndarray of shape (n_rows, width of the last hidden layer), float32
         """
-        return self._run(X, n_jobs, self._n_hidden)
+        hidden = self._run(X, n_jobs, self._n_hidden)
+        if self._constants is None:
+            return hidden
+        units = np.tile(self._constants, (len(hidden), 1))
+        units[:, np.isnan(self._constants)] = hidden
+        return units
 
     def with_engine(self, engine: str) -> Network:
         """Return the same network on another engine."""
-        return Network(self.layers, engine, self._n_hidden)
+        return Network(self.layers, engine, self._n_hidden, self._constants)
 
     def explain(self, n_rows: int | None = None) -> str:
         """Return the plan as a table: what runs for each layer, and on what.
@@ -174,7 +187,20 @@ class Network:
         return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.layers, self._requested, self._n_hidden)
+        return Network, (self.layers, self._requested, self._n_hidden, self._constants)
+
+    def _checked_constants(self, constants: Any) -> np.ndarray | None:
+        if constants is None:
+            return None
+        array = np.array(constants, dtype=np.float32)
+        computed = self.layers[self._n_hidden - 1].weight.shape[0] if self._n_hidden else -1
+        if array.ndim != 1 or np.isinf(array).any() or np.isnan(array).sum() != computed:
+            raise ValueError(
+                f"hidden_constants must be a vector of finite numbers, with NaN for each unit of "
+                f"the last hidden layer, and for no other; got {constants!r}."
+            )
+        array.setflags(write=False)
+        return array
 
     def _run(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
         if self._native is None:

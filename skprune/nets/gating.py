@@ -1,6 +1,6 @@
 """Gates in a net's training: put in before it, paid for in every step, folded away at the end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,8 +19,9 @@ from skprune.nets.pressure import Pressure, Run
 from skprune.nets.training import Masks, modules_of, prunable_layers
 from skprune.nets.wiring import links
 
-# Adam's steps are of the size of its rate, so this is how far log alphas can go in a run at least
-_TRAVEL = 8.0
+# Adam's steps are of the size of its rate, so this is how far log alphas could go in a run at least
+_TRAVEL = 60.0
+_RATES = (1e-3, 2e-2)
 
 
 @dataclass
@@ -102,9 +103,7 @@ class GateRecipe:
     def masks(self, net: NeuralNet, level: float) -> Masks:
         """Fold the gates and put the layers back; tell what is zero now."""
         assert self.learning is not None
-        if self.learning.closed is None:
-            self.learning.fold(net)
-        return self.learning.closed
+        return self.learning.fold(net)
 
     def record(self, net: NeuralNet, sparsity: float) -> dict[str, Any]:
         """Tell how the gates stand, for the history."""
@@ -145,7 +144,9 @@ class Learning:
 
     def begin(self, run: Run) -> None:
         """Make the gates' optimizer, and tell the pressure how long they learn."""
-        rate = max(1e-3, _TRAVEL / run.n_steps) if self.recipe.lr is None else self.recipe.lr
+        rate = self.recipe.lr
+        if rate is None:
+            rate = float(np.clip(_TRAVEL / run.n_steps, *_RATES))
         own = [p for gate in self.gates.values() for p in gate.own_parameters()]
         self.optimizer = torch.optim.Adam(own, lr=rate)
         self.recipe.pressure.begin(run)
@@ -176,8 +177,10 @@ class Learning:
         return n_living(self.units, living(self.units, told, self.wires)) / self.n_weights
 
     @torch.no_grad()
-    def fold(self, net: NeuralNet) -> None:
+    def fold(self, net: NeuralNet) -> Masks:
         """Write what the gates come to into the weights, and put the layers back."""
+        if self.closed is not None:
+            return self.closed
         kept = self._kept()
         closed: Masks = {}
         for name, gate in self.gates.items():
@@ -202,6 +205,7 @@ class Learning:
             for parameter in gate.parameters():
                 parameter.grad = None
         self.closed = closed
+        return closed
 
     def _kept(self) -> dict[str, torch.Tensor]:
         sparsity = self.recipe.sparsity
@@ -263,7 +267,7 @@ class _Paying(Callback):
         epochs = min(self.recipe.stop, self.recipe.epochs)
         learning.begin(
             Run(
-                n_rows=max(n_rows * self.recipe.row_weight, np.finfo(np.float32).tiny),
+                n_rows=n_rows * self.recipe.row_weight or 1.0,
                 n_steps=max(1, round(self.n_steps_ * epochs)),
                 epochs=epochs,
             )
@@ -327,7 +331,7 @@ def _replace(net: NeuralNet, old: nn.Module, new: nn.Module) -> None:
                     setattr(parent, child_name, new)
 
 
-def _refuse_odd_layers(net: NeuralNet, layers: dict[str, nn.Module]) -> None:
+def _refuse_odd_layers(net: NeuralNet, layers: Mapping[str, Any]) -> None:
     owners: dict[int, set[int]] = {}
     for _, module in modules_of(net):
         for layer in module.modules():
@@ -340,7 +344,7 @@ def _refuse_odd_layers(net: NeuralNet, layers: dict[str, nn.Module]) -> None:
                 f"layer {name!r} shares its weight with another layer, so it cannot have gates of "
                 f"its own: leave it out of layers."
             )
-        plain = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("torch."))
+        plain: Any = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("torch."))
         if type(layer).forward is not plain.forward:
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__} with a forward of its own, which "

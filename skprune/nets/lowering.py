@@ -15,6 +15,7 @@ from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, Ne
 from torch import fx, nn
 
 from skprune.engine import Layer, Network
+from skprune.engine.cleanup import without_dead_units
 from skprune.nets.modules import MLPNetClassifier, MLPNetRegressor, _SizedByData
 
 
@@ -79,7 +80,8 @@ def lower(net: NeuralNet, X: np.ndarray, engine: str = "auto") -> Network:
     chain = _fold(steps)
     n_hidden = max(i for i, layer in enumerate(chain) if layer.name)
     chain = _append(chain, _predict_nonlinearity(net, chain[-1].weight.shape[0]))
-    network = Network(chain, engine=engine, n_hidden=n_hidden)
+    chain, constants = without_dead_units(chain, n_hidden)
+    network = Network(chain, engine, n_hidden, constants)
     _check_agreement(network, net, X)
     return network
 

@@ -1,4 +1,4 @@
-"""What makes gates close: a price, a price that warms up, or one that finds a sparsity by itself."""
+"""What makes gates close: a price, one that warms up, or one that finds a sparsity by itself."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,13 +39,14 @@ class Pressure(Protocol):
         The price now, where it is found in training.
     """
 
-    dual: float | None
+    @property
+    def dual(self) -> float | None: ...  # noqa: D102
 
     def begin(self, run: Run) -> None:
         """Take in how long the gates learn."""
         ...
 
-    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> torch.Tensor:
+    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> Any:
         """Compute what is added to the loss of a step, at a time in epochs."""
         ...
 
@@ -84,7 +85,7 @@ class Price:
         """Take in the number of rows."""
         self._scale = 1 / run.n_rows if self.per_row else 1.0
 
-    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> torch.Tensor:
+    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> Any:
         """Compute the penalties' sum at the price of this time."""
         scale = self._scale * self._warmth(epoch)
         return scale * sum(self._of(name) * gate.penalty() for name, gate in gates.items())
@@ -145,7 +146,7 @@ class Target:
         """Take in the number of steps."""
         self._lr = self.travel / run.n_steps if self.lr is None else self.lr
 
-    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> torch.Tensor:
+    def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> Any:
         """Compute the dual variable times the constraint."""
         excess = density() - self.density
         self._excess = float(torch.as_tensor(excess).detach())

@@ -34,9 +34,10 @@ class Recipe(Protocol):
         The last value of `level_at`; at the latest, the end of training brings it.
     """
 
-    sparsity: float | None
-    layers: Sequence[str] | None
-
+    @property
+    def sparsity(self) -> float | None: ...  # noqa: D102
+    @property
+    def layers(self) -> Sequence[str] | None: ...  # noqa: D102
     @property
     def final_level(self) -> float: ...  # noqa: D102
 
@@ -354,9 +355,7 @@ def _restart_monitors(net: NeuralNet) -> None:
             callback.best_score_ = np.inf if lower else -np.inf
 
 
-def _clear_optimizer_state(
-    net: NeuralNet, held: list[tuple[nn.Parameter, torch.Tensor]]
-) -> None:
+def _clear_optimizer_state(net: NeuralNet, held: list[tuple[nn.Parameter, torch.Tensor]]) -> None:
     """Forget momenta of pruned weights: they belong to values that are gone."""
     for optimizer_name in net._optimizers:
         state = getattr(net, optimizer_name + "_").state
@@ -386,7 +385,7 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
     ValueError
         If a name is none of a Linear or Conv layer, or if there is nothing to prune.
     """
-    found: dict[str, Prunable] = {}
+    found: dict[str, Any] = {}
     seen: set[int] = set()
     for name, layer in _named_modules(net):
         if isinstance(layer, Prunable | Gate) and id(layer.weight) not in seen:

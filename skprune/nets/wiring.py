@@ -1,12 +1,12 @@
 """Which layer of a module reads which other's units."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import fx, nn
 
 from skprune.masks.units import Link
 from skprune.nets.gates.base import Prunable
-
 
 # what treats every unit for itself: True where a unit that is zero stays zero
 MODULES: dict[type[nn.Module], bool] = {
@@ -117,20 +117,20 @@ def _asks_for_size(node: fx.Node) -> bool:
 def _flattens_rows(node: fx.Node, name: str) -> bool:
     rest = [*node.args[1:], *node.kwargs.values()]
     if name == "flatten":
-        return rest in ([1], [1, -1])
+        return bool(rest in ([1], [1, -1]))
     if len(rest) == 1 and isinstance(rest[0], tuple | list):
         rest = list(rest[0])
     return len(rest) == 2 and isinstance(rest[0], fx.Node) and rest[1] == -1
 
 
-def _fits(producer: nn.Module, reader: nn.Module, flattened: bool) -> bool:
+def _fits(producer: Any, reader: Any, flattened: bool) -> bool:
     """Tell whether the reader's inputs are the producer's outputs, each perhaps several times."""
-    n_units, n_read = producer.weight.shape[0], reader.weight.shape[1]
+    n_units, n_read = int(producer.weight.shape[0]), int(reader.weight.shape[1])
     if isinstance(producer, nn.Linear):
         return isinstance(reader, nn.Linear) and n_units == n_read
     if isinstance(reader, nn.Linear):
         return flattened and n_read % n_units == 0
-    return not flattened and reader.groups == 1 and n_units == n_read
+    return not flattened and bool(reader.groups == 1) and n_units == n_read
 
 
 __all__ = ["links"]

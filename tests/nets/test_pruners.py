@@ -13,7 +13,7 @@ from torch import nn
 
 from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor
 from skprune.masks import Cubic, Iterative, OneShot
-from skprune.nets.pruners import NetPruner
+from skprune.nets.pruners import ScorePruner
 from tests.conftest import FORBID_TORCH, UserModule, user_net
 
 QUICK = {"max_epochs": 4, "lr": 0.02, "batch_size": 50, "random_state": 0}
@@ -174,7 +174,7 @@ def test_net_of_no_kind_is_predicted_as_it_predicts(iris):
 
 
 def test_a_criterion_is_all_that_a_new_pruner_needs(iris):
-    class SmallestStay(NetPruner):
+    class SmallestStay(ScorePruner):
         def _criterion(self, weight):
             return -np.abs(weight)
 

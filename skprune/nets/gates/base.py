@@ -30,7 +30,8 @@ class Gate(nn.Module):
     def __init__(self, layer: Prunable, per: str) -> None:
         super().__init__()
         self.weight = layer.weight
-        self.register_parameter("bias", layer.bias)
+        bias: Any = layer.bias
+        self.register_parameter("bias", bias)
         self._layer = [layer]  # in a list, so that its parameters do not stand here twice
         self.per = per
 
@@ -81,9 +82,7 @@ class Gate(nn.Module):
         shared = {"weight", "bias"}
         return [p for name, p in self.named_parameters(recurse=False) if name not in shared]
 
-    def run(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
+    def run(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Do what the layer does, with other weights."""
         if isinstance(self.layer, nn.Linear):
             return functional.linear(x, weight, bias)

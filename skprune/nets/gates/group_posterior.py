@@ -15,7 +15,8 @@ class GroupPosteriorGate(Gate):
     Louizos, Ullrich and Welling (2017) [1]_, section 4.1: :math:`z_g \sim N(\mu_g, \sigma_g^2)`
     under the log-uniform prior, weights :math:`N(z_g \mu, z_g^2 \sigma^2)` with prior
     :math:`N(0, z_g^2)`. Outputs are drawn instead of weights, equation 8. A group whose
-    :math:`\alpha = \sigma_g^2 / \mu_g^2` is large is noise, and goes. Biases have no posterior here.
+    :math:`\alpha = \sigma_g^2 / \mu_g^2` is large is noise, and goes. Biases have no posterior
+    here.
 
     Parameters
     ----------

@@ -92,6 +92,7 @@ class NetPruner(BasePruner):
             unsupported=unsupported,
         )
 
+
 def _output_form(net: "NeuralNet", X: np.ndarray, classifies: bool) -> dict[str, Any]:
     """Tell how the net turns outputs into predictions, where that is not a matter of course."""
     if not classifies:

@@ -29,7 +29,8 @@ class BayesianGroupPruner(LearnedPruner):
     sparsity : float in [0, 1], default=None
         Fraction of the prunable weights to remove; biases and norm layers are not prunable. A
         number that units cannot meet is met from above.
-        None leaves it to `threshold`; with neither of the two it is 0.9. 0 trains the plain net.
+        None leaves it to `threshold`; with neither of the two it is 0.9. 0 trains the plain
+        net.
     threshold : float, default=None
         A unit goes where log alpha, the noise of its scale against its size, is at least this.
     warmup_epochs : int or (float, float), default=None
@@ -149,7 +150,9 @@ class BayesianGroupPruner(LearnedPruner):
     def _make_gate(self, layer: Any, is_first: bool) -> "Gate":
         from skprune.nets.gates import GroupPosteriorGate
 
-        return GroupPosteriorGate(layer, threshold=0.0 if self.threshold is None else self.threshold)
+        return GroupPosteriorGate(
+            layer, threshold=0.0 if self.threshold is None else self.threshold
+        )
 
     def _pressure(self, sparsity: float | None, epochs: float) -> "Pressure":
         from skprune.nets.pressure import Price

@@ -28,7 +28,8 @@ class L0Pruner(LearnedPruner):
     sparsity : float in [0, 1], default=None
         Fraction of the prunable weights to remove; biases and norm layers are not prunable. A
         number that groups cannot meet is met from above.
-        None leaves it to `lam`; with neither of the two it is 0.9. 0 trains the plain net.
+        None leaves it to `lam`; with neither of the two it is 0.9. 0 trains the plain
+        net.
     lam : float or dict of str to float, default=None
         The price of a weight (of a unit, for each of its weights), divided by the number of rows:
         the penalised form. A dict gives each layer its own. With `sparsity` instead, the price is

@@ -100,8 +100,6 @@ def _plain_training(layers: Any) -> "Recipe":
     return ScoreRecipe(magnitude, 0.0, OneShot(), start=0, stop=0, layers=layers)
 
 
-
-
 def warmup(given: Any, epochs: float) -> tuple[float, float]:
     """Read `warmup_epochs`: the epochs between which a divergence comes to count.
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class ScorePruner(NetPruner):
     """Base class of the pruners that score weights: a subclass names its criterion."""
 
+    sparsity: float
+
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **NetPruner._parameter_constraints,
         "schedule": [StrOptions(set(SCHEDULES)), Schedule],

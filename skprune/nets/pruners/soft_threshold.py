@@ -28,7 +28,8 @@ class SoftThresholdPruner(LearnedPruner):
     sparsity : float in [0, 1], default=None
         Fraction of the prunable weights to remove; biases and norm layers are not prunable. Met
         exactly.
-        None leaves it to `threshold_decay`; with neither of the two it is 0.9. 0 trains the plain net.
+        None leaves it to `threshold_decay`; with neither of the two it is 0.9. 0 trains the plain
+        net.
     threshold_decay : float, default=None
         Weight decay of the thresholds' logits, which drives the thresholds up. With `sparsity`
         instead, the decay is found in training, as the price of a constraint.

@@ -29,7 +29,8 @@ class VariationalDropoutPruner(LearnedPruner):
     sparsity : float in [0, 1], default=None
         Fraction of the prunable weights to remove; biases and norm layers are not prunable. Met
         exactly.
-        None leaves it to `threshold`; with neither of the two it is 0.9. 0 trains the plain net.
+        None leaves it to `threshold`; with neither of the two it is 0.9. 0 trains the plain
+        net.
     threshold : float, default=None
         A weight goes where log alpha, its noise against its size, is at least this. The paper's is
         3.
@@ -147,7 +148,9 @@ class VariationalDropoutPruner(LearnedPruner):
     def _make_gate(self, layer: Any, is_first: bool) -> "Gate":
         from skprune.nets.gates import VariationalDropoutGate
 
-        return VariationalDropoutGate(layer, threshold=3.0 if self.threshold is None else self.threshold)
+        return VariationalDropoutGate(
+            layer, threshold=3.0 if self.threshold is None else self.threshold
+        )
 
     def _pressure(self, sparsity: float | None, epochs: float) -> "Pressure":
         from skprune.nets.pressure import Price

@@ -467,8 +467,8 @@ class PruningHistoryDisplay:
         named = next((list(entry["gates"]) for entry in self.history if "gates" in entry), [])
         if not named:
             raise ValueError(
-                "kind='gates' needs a pruner that gives units gates, such as L0Pruner: the "
-                "entries of this pruning_history_ have no gates."
+                "kind='gates' needs a pruner that gives units gates, such as L0Pruner, and trains "
+                "them for an epoch at least: this pruning_history_ has no gates."
             )
         if layer is None:
             return named[0]

@@ -21,14 +21,18 @@ from sklearn.tree import (
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skprune import (
+    BayesianGroupPruner,
     CostComplexityPruner,
     ErrorBasedPruner,
     ForestPruner,
+    L0Pruner,
     MagnitudePruner,
     MinimumErrorPruner,
     MLPNetClassifier,
     MLPNetRegressor,
     ReducedErrorPruner,
+    SoftThresholdPruner,
+    VariationalDropoutPruner,
 )
 
 # few and large steps, as far as the checks' scores on 200 to 300 rows allow: they fit 500 times
@@ -44,6 +48,16 @@ NET_PRUNERS = [
     MagnitudePruner(net, sparsity=0.5, schedule=schedule)
     for net in NETS
     for schedule in ("one_shot", "iterative", "cubic")
+]
+LEARNED_PRUNERS = [
+    *(
+        L0Pruner(net, sparsity=0.2, groups=groups)
+        for net in NETS
+        for groups in ("units", "weights")
+    ),
+    *(VariationalDropoutPruner(net, sparsity=0.5) for net in NETS),
+    *(SoftThresholdPruner(net, sparsity=0.5) for net in NETS),
+    *(BayesianGroupPruner(net, sparsity=0.2) for net in NETS),
 ]
 TREE_PRUNERS = [
     *(CostComplexityPruner(tree, sparsity=0.5) for tree in TREES),
@@ -137,7 +151,9 @@ def test_pruner_of_ensembles(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks(NET_PRUNERS, expected_failed_checks=lambda pruner: STOCHASTIC)
+@parametrize_with_checks(
+    NET_PRUNERS + LEARNED_PRUNERS, expected_failed_checks=lambda pruner: STOCHASTIC
+)
 def test_pruner_of_nets(estimator, check):
     check(estimator)
 

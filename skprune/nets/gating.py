@@ -21,7 +21,7 @@ from skprune.nets.wiring import links
 
 # Adam's steps are of the size of its rate, so this is how far log alphas could go in a run at least
 _TRAVEL = 60.0
-_RATES = (1e-3, 2e-2)
+_RATES = (1e-3, 0.1)
 
 
 @dataclass
@@ -59,6 +59,7 @@ class GateRecipe:
 
     learning: "Learning | None" = field(default=None, init=False)
     final_level = 1.0
+    advice = ", or leave the layer out of layers"
 
     def level_at(self, epoch: float) -> float:
         """Tell whether the gates are folded: at the end of training at the latest, by `masks`."""

@@ -87,6 +87,8 @@ class Price:
 
     def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> Any:
         """Compute the penalties' sum at the price of this time."""
+        if isinstance(self.price, Mapping) and set(self.price) - set(gates):
+            raise ValueError(f"lam={self.price!r} must name layers among {list(gates)}.")
         scale = self._scale * self._warmth(epoch)
         return scale * sum(self._of(name) * gate.penalty() for name, gate in gates.items())
 

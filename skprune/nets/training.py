@@ -30,6 +30,8 @@ class Recipe(Protocol):
         The target; None where the method itself says how much goes.
     layers : sequence of str or None
         Names of the layers to prune; None for every Linear and Conv.
+    advice : str
+        What else to do where a layer loses all its weights, behind a comma.
     final_level : float
         The last value of `level_at`; at the latest, the end of training brings it.
     """
@@ -40,6 +42,8 @@ class Recipe(Protocol):
     def layers(self) -> Sequence[str] | None: ...  # noqa: D102
     @property
     def final_level(self) -> float: ...  # noqa: D102
+    @property
+    def advice(self) -> str: ...  # noqa: D102
 
     def level_at(self, epoch: float) -> float:
         """Tell how far pruning should have come at a time in epochs; 0 prunes nothing."""
@@ -94,6 +98,8 @@ class ScoreRecipe:
     allocation: str = "global"
     granularity: str = "weight"
     layers: Sequence[str] | None = None
+
+    advice = ", or take allocation='uniform'"
 
     @property
     def final_level(self) -> float:
@@ -188,9 +194,13 @@ def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]
         )
     empty = [name for name, weight in weights.items() if not weight.any()]
     if empty and recipe.sparsity != 1:
+        if recipe.sparsity is None:
+            cause, remedy = "pruning", "prune less"
+        else:
+            cause, remedy = f"sparsity={recipe.sparsity}", "lower sparsity"
         warnings.warn(
-            f"sparsity={recipe.sparsity} leaves no weight in {empty}, so predictions do not "
-            f"depend on X through them; lower sparsity, or take allocation='uniform'.",
+            f"{cause} leaves no weight in {empty}, so predictions do not depend on X through them; "
+            f"{remedy}{recipe.advice}.",
             stacklevel=5,
         )
 

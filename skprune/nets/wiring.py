@@ -90,7 +90,7 @@ def _only_reader(
             return None, keeps_zero, flattened
         source, node = node, readers[0]
         if node.op == "call_module":
-            module = modules[str(node.target)]
+            module: Any = modules[str(node.target)]
             if isinstance(module, Prunable):
                 return module, keeps_zero, flattened
             if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):

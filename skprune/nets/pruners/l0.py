@@ -203,6 +203,10 @@ class L0Pruner(LearnedPruner):
         return Target(1 - sparsity, lr=self.dual_lr)
 
     def _check_parameters_agree(self) -> None:
+        if isinstance(self.lam, Mapping) and not all(
+            isinstance(price, Real) and price >= 0 for price in self.lam.values()
+        ):
+            raise ValueError(f"lam={self.lam!r} must hold prices of 0 or more.")
         if len(self.stretch) != 2 or not self.stretch[0] < 0 < 1 < self.stretch[1]:
             raise ValueError(
                 f"stretch must be a pair (gamma, zeta) with gamma < 0 and zeta > 1; "

@@ -50,8 +50,8 @@ def weights_of(*units: int) -> int:
     return sum(a * b for a, b in zip(units, [*units[1:], 10], strict=True))
 
 
-# A price a layer, as the paper's 266-88-33 has: closing an input takes few weights off this net, one
-# of the 100 units of the second layer takes more than its own.
+# A price a layer, as for the paper's 266-88-33: closing an input takes few weights off a small net,
+# closing a hidden unit takes those along that make it.
 LAM = {"layers.hidden0": 0.09, "layers.hidden1": 1.6, "layers.output": 3.0}
 # what the papers report: error in percent, and how much is left
 METHODS = {

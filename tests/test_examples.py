@@ -44,6 +44,7 @@ def read_table(printed):
 def test_every_example_is_tested_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "plot_grid_search_sparsity.py",
+        "plot_learned_sparsity.py",
         "plot_smaller_forests.py",
         "sparse_digits.py",
     }
@@ -125,3 +126,13 @@ def test_plot_smaller_forests(tmp_path):
     ):
         assert together > alone - 0.005
     assert curves["ForestPruner"][-1] > curves["cost complexity"][-1] + 0.02
+
+
+def test_plot_learned_sparsity(tmp_path):
+    printed = run_example("plot_learned_sparsity.py", tmp_path)
+    found = re.search(r"dense ([\d.]+), pruned ([\d.]+) at sparsity ([\d.]+)", printed)
+    dense, pruned, sparsity = map(float, found.groups())
+    assert 0.8 <= sparsity < 0.83
+    assert dense > 0.95
+    assert pruned > dense - 0.03
+    assert "pixels without ink, 0 are left" in printed

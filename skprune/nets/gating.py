@@ -157,7 +157,7 @@ class Learning:
         cost = self.recipe.pressure.loss(self.gates, self.expected_density, epoch)
         if cost.requires_grad:
             cost.backward()
-        self.paid = float(cost.detach())
+        self.paid = float(torch.as_tensor(cost).detach()) + 0.0  # never -0
 
     def step(self) -> None:
         """Take a step with the gates' own parameters."""

@@ -292,6 +292,8 @@ class PruningCallback(Callback):
         n_rows = len(net.history) - self.first_row_
         if n_rows > self.epoch_ and "train_batch_count" in net.history[-1]:
             self._record(net)  # another callback ended training where this epoch ended
+        if self.history_:
+            self.history_[-1]["sparsity"] = measured_sparsity(net, self.recipe.layers)
         self.bar_.close()
         net.callbacks_ = [
             (name, cb.callback if isinstance(cb, _Held) else cb)

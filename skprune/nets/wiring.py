@@ -117,10 +117,10 @@ def _asks_for_size(node: fx.Node) -> bool:
 def _flattens_rows(node: fx.Node, name: str) -> bool:
     rest = [*node.args[1:], *node.kwargs.values()]
     if name == "flatten":
-        return bool(rest in ([1], [1, -1]))
+        return rest in ([1], [1, -1])
     if len(rest) == 1 and isinstance(rest[0], tuple | list):
         rest = list(rest[0])
-    return len(rest) == 2 and isinstance(rest[0], fx.Node) and rest[1] == -1
+    return len(rest) == 2 and isinstance(rest[0], fx.Node) and bool(rest[1] == -1)
 
 
 def _fits(producer: Any, reader: Any, flattened: bool) -> bool:

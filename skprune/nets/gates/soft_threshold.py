@@ -71,9 +71,10 @@ class SoftThresholdGate(Gate):
         threshold comes down to the least of them, so that none is kept that is zero.
         """
         lowest = torch.where(kept, self.scores(), torch.inf).min()
-        slack = 1e-6 * self.weight.abs().max()
+        # above the rounding of the scores, which are differences of these two
+        slack = 1e-6 * torch.maximum(self.weight.abs().max(), torch.sigmoid(self.s))
         return self._shares(torch.clamp(lowest - slack, max=0.0)) * kept
 
     def _shares(self, shift: torch.Tensor | float) -> torch.Tensor:
         weight = self.weight
-        return torch.where(weight == 0, 0.0, self.thresholded(shift) / weight)
+        return torch.where(weight == 0, 0.0, self.thresholded(shift) / weight).clamp(max=1)

@@ -83,11 +83,11 @@ class L0Pruner(LearnedPruner):
     sparsity_ : float
         Zeros in `sparse_weights_` / all their entries.
     pruning_history_ : list of dict
-        One entry an epoch: "epoch"; "sparsity", which folding at its end would come to;
-        "expected_sparsity", over the noise of the gates; "penalty", what the last step added to
-        the loss; "dual", the dual variable or None; the net's losses; and "gates",
-        the chance that each gate of each layer is open. See
-        :class:`~skprune.PruningHistoryDisplay`.
+        One entry an epoch: "epoch"; "sparsity", which the gates' own rule would come to at its end,
+        and which stands in the weights once the gates are folded; "expected_sparsity", over the
+        noise of the gates; "penalty", what the last step added to the loss; "dual", the dual
+        variable or None; the net's losses; and "gates", the chance that each gate of each layer is
+        open. See :class:`~skprune.PruningHistoryDisplay`.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int

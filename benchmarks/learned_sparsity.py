@@ -62,7 +62,7 @@ METHODS = {
         L0Pruner, {"sparsity": 1 - 0.076}, "2.19 at 7.6%", round(0.076 * N_WEIGHTS), 2.2,
     ),
     "variational dropout": (
-        VariationalDropoutPruner, {"sparsity": 1 - 1 / 68}, "1.92 at 68x", N_WEIGHTS // 60, 2.0,
+        VariationalDropoutPruner, {"sparsity": 1 - 1 / 61}, "1.92 at 68x", N_WEIGHTS // 60, 2.0,
     ),
     "Bayesian groups": (
         BayesianGroupPruner, {"sparsity": 1 - weights_of(278, 98, 13) / N_WEIGHTS},

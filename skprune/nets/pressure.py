@@ -100,9 +100,9 @@ class Price:
 
     def _warmth(self, epoch: float) -> float:
         start, stop = self.warmup
-        if epoch >= stop:
-            return 1.0
-        return max(0.0, (epoch - start) / (stop - start))
+        if epoch >= stop or epoch <= start:
+            return float(epoch >= stop)
+        return (epoch - start) / (stop - start)
 
 
 class Target:
@@ -145,7 +145,8 @@ class Target:
         self._excess = 0.0
 
     def begin(self, run: Run) -> None:
-        """Take in the number of steps."""
+        """Take in the number of steps, and start at no price."""
+        self.dual = 0.0
         self._lr = self.travel / run.n_steps if self.lr is None else self.lr
 
     def loss(self, gates: Gates, density: Callable[[], Any], epoch: float) -> Any:

@@ -12,19 +12,24 @@ from skprune.nets.gates.base import Prunable
 MODULES: dict[type[nn.Module], bool] = {
     nn.ReLU: True, nn.ReLU6: True, nn.LeakyReLU: True, nn.ELU: True, nn.GELU: True, nn.SiLU: True,
     nn.Tanh: True, nn.Identity: True, nn.Dropout: True, nn.Dropout1d: True, nn.Dropout2d: True,
-    nn.Dropout3d: True, nn.Hardtanh: True, nn.Hardswish: True, nn.Mish: True, nn.CELU: True,
-    nn.SELU: True, nn.Softsign: True,
-    nn.MaxPool1d: True, nn.MaxPool2d: True, nn.MaxPool3d: True, nn.AvgPool1d: True,
-    nn.AvgPool2d: True, nn.AvgPool3d: True, nn.AdaptiveAvgPool1d: True, nn.AdaptiveAvgPool2d: True,
-    nn.AdaptiveMaxPool1d: True, nn.AdaptiveMaxPool2d: True,
-    nn.Sigmoid: False, nn.Softplus: False, nn.BatchNorm1d: False, nn.BatchNorm2d: False,
-    nn.BatchNorm3d: False, nn.AlphaDropout: False,
+    nn.Dropout3d: True, nn.Hardswish: True, nn.Mish: True, nn.CELU: True, nn.SELU: True,
+    nn.Softsign: True,
+    nn.Hardtanh: False, nn.Sigmoid: False, nn.Softplus: False, nn.BatchNorm1d: False,
+    nn.BatchNorm2d: False, nn.BatchNorm3d: False, nn.AlphaDropout: False,
 }  # fmt: skip
 FUNCTIONS: dict[str, bool] = {
     "relu": True, "relu_": True, "leaky_relu": True, "elu": True, "gelu": True, "silu": True,
-    "tanh": True, "dropout": True, "max_pool2d": True, "avg_pool2d": True, "max_pool1d": True,
-    "avg_pool1d": True, "adaptive_avg_pool2d": True, "boolean_dispatch": True, "sigmoid": False,
-    "softplus": False,
+    "tanh": True, "dropout": True, "sigmoid": False, "softplus": False,
+}  # fmt: skip
+# the same for the maps of a convolution of as many dimensions, and for nothing else; all keep zeros
+POOLS: dict[type[nn.Module] | str, int] = {
+    nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3,
+    nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3,
+    nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3,
+    nn.AdaptiveMaxPool1d: 1, nn.AdaptiveMaxPool2d: 2, nn.AdaptiveMaxPool3d: 3,
+    "max_pool1d": 1, "max_pool2d": 2, "max_pool3d": 3,
+    "avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3,
+    "adaptive_avg_pool1d": 1, "adaptive_avg_pool2d": 2, "adaptive_avg_pool3d": 3,
 }  # fmt: skip
 FLATTENS = ("flatten", "view", "reshape")
 
@@ -66,7 +71,7 @@ def links(module: nn.Module, layers: Iterable[str], prefix: str = "") -> list[Li
     for node, producer in zip(calls, called, strict=True):
         if producer not in wanted or called.count(producer) > 1:
             continue
-        reader, keeps_zero, flattened = _only_reader(node, modules)
+        reader, keeps_zero, flattened = _only_reader(node, modules, producer.weight.ndim - 2)
         if reader is None or reader not in wanted or called.count(reader) > 1:
             continue
         if _fits(producer, reader, flattened):
@@ -80,9 +85,9 @@ class _Tracer(fx.Tracer):
 
 
 def _only_reader(
-    node: fx.Node, modules: dict[str, nn.Module]
+    node: fx.Node, modules: dict[str, nn.Module], n_dims: int
 ) -> tuple[nn.Module | None, bool, bool]:
-    """Follow a layer's output to the one layer that reads it."""
+    """Follow the output of a layer, whose units have so many dimensions, to its only reader."""
     keeps_zero, flattened = True, False
     while True:
         readers = [user for user in node.users if not _asks_for_size(user)]
@@ -97,27 +102,36 @@ def _only_reader(
                 flattened = True
                 continue
             passes = MODULES.get(type(module))
+            if isinstance(module, nn.Hardtanh):
+                passes = bool(module.min_val <= 0 <= module.max_val)
+            pools = POOLS.get(type(module))
         elif node.op in ("call_function", "call_method") and node.args and node.args[0] is source:
             name = node.target if isinstance(node.target, str) else node.target.__name__
             if name in FLATTENS and _flattens_rows(node, name):
                 flattened = True
                 continue
             passes = FUNCTIONS.get(name)
+            pools = POOLS.get(name)
         else:
-            passes = None
+            passes = pools = None
+        if pools is not None and pools == n_dims and not flattened:
+            continue
         if passes is None:
             return None, keeps_zero, flattened
         keeps_zero = keeps_zero and passes
 
 
 def _asks_for_size(node: fx.Node) -> bool:
-    return node.target in ("size", "dim") or node.target is getattr
+    if node.target is getattr:
+        return str(node.args[1]) in ("shape", "ndim", "dtype", "device")
+    return node.target in ("size", "dim")
 
 
 def _flattens_rows(node: fx.Node, name: str) -> bool:
-    rest = [*node.args[1:], *node.kwargs.values()]
     if name == "flatten":
-        return rest in ([1], [1, -1])
+        dims = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+        return (dims.get("start_dim", 0), dims.get("end_dim", -1)) == (1, -1)
+    rest = list(node.args[1:])
     if len(rest) == 1 and isinstance(rest[0], tuple | list):
         rest = list(rest[0])
     return len(rest) == 2 and isinstance(rest[0], fx.Node) and bool(rest[1] == -1)

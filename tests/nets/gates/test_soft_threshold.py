@@ -11,9 +11,10 @@ from torch.testing import assert_close
 from skprune.nets.gates import SoftThresholdGate
 
 WEIGHTS = [[1.0, -0.25, 0.1], [-0.8, 0.0, 0.3]]
+S = log(0.2 / 0.8)  # sigmoid(S) = 0.2
 
 
-def gate_of(weights=WEIGHTS, s=log(0.2 / 0.8), dtype=torch.float64):
+def gate_of(weights=WEIGHTS, s=S, dtype=torch.float64):
     """Make a gate whose threshold is 0.2 unless told otherwise."""
     weights = torch.tensor(weights, dtype=dtype)
     layer = nn.Linear(weights.shape[1], weights.shape[0], dtype=dtype)
@@ -66,7 +67,7 @@ def test_gradient_of_the_threshold_by_hand():
 
 def test_penalty_is_weight_decay():
     gate = gate_of(s=-4.0)
-    assert float(gate.penalty()) == pytest.approx(8.0)
+    assert float(gate.penalty().detach()) == pytest.approx(8.0)
     gate.penalty().backward()
     assert float(gate.s.grad) == pytest.approx(-4.0)
 

@@ -22,6 +22,7 @@ from skprune import (
     L0Pruner,
     MLPNetClassifier,
     MLPNetRegressor,
+    PrunerCV,
     SoftThresholdPruner,
     VariationalDropoutPruner,
 )
@@ -337,6 +338,23 @@ def test_grid_search_over_sparsity_in_a_pipeline(name, iris):
 def test_grid_search_over_the_rules_parameter(pruner, grid, iris):
     search = GridSearchCV(clone(pruner), grid, cv=2).fit(*iris)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize(
+    ("pruner", "param", "values"),
+    [
+        (L0Pruner(mlp(max_epochs=2)), "sparsity", [0.3, 0.6]),
+        (L0Pruner(mlp(max_epochs=2), lam=0.1), "lam", [0.1, 0.2]),
+        (VariationalDropoutPruner(mlp(max_epochs=2), threshold=3.0), "threshold", [3.0, 1.0]),
+        (SoftThresholdPruner(mlp(max_epochs=2), threshold_decay=1.0), "threshold_decay", [0.1, 1]),
+        (BayesianGroupPruner(mlp(max_epochs=2), threshold=0.0), "threshold", [1.0, -1.0]),
+    ],
+)
+def test_pruner_cv_searches_along_what_is_given(pruner, param, values, iris):
+    search = PrunerCV(pruner, param_range=values, cv=2).fit(*iris)
+    assert list(search.best_params_) == [param]
+    grid = GridSearchCV(clone(pruner), {param: values}, cv=2).fit(*iris)
+    assert_array_equal(search.cv_results_["mean_test_score"], grid.cv_results_["mean_test_score"])
 
 
 @pytest.mark.parametrize("name", PRUNERS)

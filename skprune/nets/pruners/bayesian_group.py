@@ -112,6 +112,7 @@ class BayesianGroupPruner(LearnedPruner):
     """
 
     own_rule = "threshold"
+    path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold": -1}
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **LearnedPruner._parameter_constraints,
         "threshold": [Interval(Real, None, None, closed="neither"), None],

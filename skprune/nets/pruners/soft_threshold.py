@@ -110,6 +110,7 @@ class SoftThresholdPruner(LearnedPruner):
     """
 
     own_rule = "threshold_decay"
+    path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold_decay": 1}
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **LearnedPruner._parameter_constraints,
         "threshold_decay": [Interval(Real, 0, None, closed="left"), None],

@@ -3,10 +3,12 @@
 LeNet-300-100 (784-300-100-10), trained by SGD with Nesterov momentum at 0.1, which falls to 0 in
 the second half, weight decay 5e-4, batches of 100. Four parts:
 
-    python benchmarks/learned_sparsity.py errors  --data mnist.npz [--seeds 3] [--epochs 50]
-    python benchmarks/learned_sparsity.py targets --data mnist.npz [--epochs 5]
-    python benchmarks/learned_sparsity.py epochs  --data mnist.npz
-    python benchmarks/learned_sparsity.py rows    --data mnist.npz [--epochs 10]
+    python benchmarks/learned_sparsity.py errors  [--seeds 3] [--epochs 50]
+    python benchmarks/learned_sparsity.py targets [--epochs 3]
+    python benchmarks/learned_sparsity.py epochs
+    python benchmarks/learned_sparsity.py rows    [--epochs 10]
+
+MNIST is read from mnist.npz in the folder that SKPRUNE_DATA names, by default ../shared/data.
 
 `errors` sets each method's final error (of the last epoch, not the best) beside its paper's;
 `targets` asks each for five sparsities and counts what came out; `epochs` times one epoch of each
@@ -204,16 +206,16 @@ def tell(args, **result) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("part", choices=["errors", "targets", "epochs", "rows"])
-    parser.add_argument("--data", type=Path, required=True, help="mnist.npz, as Keras has it")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--only", nargs="*", help="methods")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    args.epochs = args.epochs or {"errors": 50, "targets": 5, "rows": 10}.get(args.part)
+    args.epochs = args.epochs or {"errors": 50, "targets": 3, "rows": 10}.get(args.part)
     torch.set_num_threads(1)
-    with np.load(args.data) as file:
+    folder = Path(os.environ.get("SKPRUNE_DATA", "../shared/data"))
+    with np.load(folder / "mnist.npz") as file:
         X, X_test = (
             file[k].reshape(-1, 784).astype(np.float32) / 255 for k in ("x_train", "x_test")
         )

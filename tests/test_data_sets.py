@@ -6,12 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from skprune import CostComplexityPruner, MagnitudePruner, MLPNetClassifier
+from skprune import (
+    BayesianGroupPruner,
+    CostComplexityPruner,
+    L0Pruner,
+    MagnitudePruner,
+    MLPNetClassifier,
+    SoftThresholdPruner,
+    VariationalDropoutPruner,
+)
 
 pytestmark = pytest.mark.data
 
@@ -111,3 +120,23 @@ def test_mnist_loses_less_than_three_tenths_of_a_point_at_90_percent(mnist):
     dense, pruned = errors(mnist, n_rows=60_000, max_epochs=20)
     assert dense < 2.5
     assert pruned <= dense + 0.3
+
+
+LEARNED = {
+    "L0 units": L0Pruner(lenet(2)),
+    "L0 weights": L0Pruner(lenet(2), groups="weights"),
+    "variational dropout": VariationalDropoutPruner(lenet(2)),
+    "soft thresholds": SoftThresholdPruner(lenet(2)),
+    "Bayesian groups": BayesianGroupPruner(lenet(2)),
+}
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.9, 0.95, 0.98])
+@pytest.mark.parametrize("name", LEARNED)
+def test_lenet_reaches_the_sparsity_that_was_asked_for(name, sparsity, mnist):
+    X, y, *_ = mnist
+    pruner = clone(LEARNED[name]).set_params(sparsity=sparsity).fit(X[:1500], y[:1500])
+    size = 784 * 300 + 300 * 100 + 100 * 10
+    # a unit of the first hidden layer has 884 weights; single weights are met exactly
+    allowed = 0.01 if name in ("L0 units", "Bayesian groups") else 1 / size
+    assert sparsity - 1e-12 <= pruner.sparsity_ < sparsity + allowed

@@ -193,7 +193,8 @@ class Learning:
                 gate.bias.copy_(gate.on_bias(values))
             closed[name, "weight"] = ~gate.on_weights(kept[name]).expand_as(gate.weight)
         if not self.per_weight:
-            alive = living(self.units, {n: k.double() for n, k in kept.items()}, self.wires)
+            told = {name: kept[name].to(gate.weight.dtype) for name, gate in self.gates.items()}
+            alive = living(self.units, told, self.wires)
             for name, (rows, columns) in alive.items():
                 gate = self.gates[name]
                 dead = (rows[:, None] * columns[None, :] == 0).reshape(

@@ -11,6 +11,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from skprune.masks import keep_counts, top_masks
 from skprune.masks.units import Link, Units, living, n_living, top_units
@@ -19,9 +20,7 @@ from skprune.nets.pressure import Pressure, Run
 from skprune.nets.training import Masks, modules_of, prunable_layers
 from skprune.nets.wiring import links
 
-# Adam's steps are of the size of its rate, so this is how far log alphas could go in a run at least
-_TRAVEL = 60.0
-_RATES = (1e-3, 0.1)
+_RATES = (1e-3, 0.1)  # of the gates' own optimizer, unless the user says otherwise
 
 
 @dataclass
@@ -83,16 +82,14 @@ class GateRecipe:
         """Put gates in place of the layers."""
         layers = prunable_layers(net, self.layers)
         _refuse_odd_layers(net, layers)
+        first = next(iter(prunable_layers(net)))
         wires = [
             link
             for prefix, module in modules_of(net)
             for link in links(module, layers, prefix)
             if link.producer in layers and link.consumer in layers
         ]
-        gates = {
-            name: self.make_gate(layer, number == 0)
-            for number, (name, layer) in enumerate(layers.items())
-        }
+        gates = {name: self.make_gate(layer, name == first) for name, layer in layers.items()}
         for name, gate in gates.items():
             _replace(net, layers[name], gate.train(layers[name].training))
         self.learning = Learning(self, gates, wires)
@@ -147,7 +144,8 @@ class Learning:
         """Make the gates' optimizer, and tell the pressure how long they learn."""
         rate = self.recipe.lr
         if rate is None:
-            rate = float(np.clip(_TRAVEL / run.n_steps, *_RATES))
+            travel = max(gate.travel for gate in self.gates.values())
+            rate = float(np.clip(travel / run.n_steps, *_RATES))
         own = [p for gate in self.gates.values() for p in gate.own_parameters()]
         # one pass over the parameters: seven times as fast on a CPU where every weight has one
         fused = all(p.device.type in ("cpu", "cuda") for p in own)
@@ -298,8 +296,18 @@ class _Paying(Callback):
     def on_epoch_end(
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        """Count the epochs."""
+        """Count the epochs; after one of them, every gate must have been asked."""
         self.epoch_ += 1
+        learning = self.recipe.learning
+        unasked = (
+            [] if learning is None else [n for n, g in learning.gates.items() if not g.was_called]
+        )
+        if unasked:
+            raise ValueError(
+                f"layers {unasked} are not called in the module's forward, which reads their "
+                f"weights or keeps them in a list, so gates cannot learn there: leave them out of "
+                f"layers."
+            )
 
 
 def _initialize_with_gates(net: NeuralNet, recipe: GateRecipe) -> NeuralNet:
@@ -343,6 +351,11 @@ def _refuse_odd_layers(net: NeuralNet, layers: Mapping[str, Any]) -> None:
             if weight is not None:
                 owners.setdefault(id(weight), set()).add(id(layer))
     for name, layer in layers.items():
+        if is_lazy(layer.weight):
+            raise ValueError(
+                f"layer {name!r} is a {type(layer).__name__} without a shape yet, so it cannot "
+                f"have gates: give it its sizes, or leave it out of layers."
+            )
         if len(owners[id(layer.weight)]) > 1:
             raise ValueError(
                 f"layer {name!r} shares its weight with another layer, so it cannot have gates of "

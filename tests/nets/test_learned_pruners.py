@@ -183,7 +183,7 @@ def test_without_a_sparsity_the_methods_own_rule_decides(cls, own, iris):
 )
 def test_the_rules_parameter_says_how_much(cls, name, less, more, iris):
     sparsities = [
-        cls(mlp(max_epochs=20), random_state=0, **{name: value}).fit(*iris).sparsity_
+        cls(mlp(max_epochs=20), random_state=0, gate_lr=0.1, **{name: value}).fit(*iris).sparsity_
         for value in (less, more)
     ]
     assert sparsities[0] + 0.1 < sparsities[1]
@@ -393,6 +393,7 @@ def test_a_frozen_net_that_does_not_train_cannot_learn_gates(name, finetune, iri
         (L0Pruner, {"groups": "rows"}, "'groups' parameter"),
         (L0Pruner, {"stretch": (0.1, 1.1)}, "stretch must be a pair"),
         (L0Pruner, {"stretch": (-0.1,)}, "stretch must be a pair"),
+        (L0Pruner, {"stretch": (-0.1, "a")}, "stretch must be a pair"),
         (L0Pruner, {"droprate_init": 1.0}, "'droprate_init' parameter"),
         (L0Pruner, {"recovery_fraction": 1.0}, "'recovery_fraction' parameter"),
         (L0Pruner, {"gate_lr": 0.0}, "'gate_lr' parameter"),
@@ -474,6 +475,47 @@ def test_a_layer_with_a_forward_of_its_own_is_refused_by_name(iris):
 
     with pytest.raises(ValueError, match="'fc2' is a Doubled with a forward of its own"):
         L0Pruner(user_net(Module), sparsity=0.5).fit(*iris)
+
+
+def test_layers_past_which_the_module_reads_are_refused_by_name(iris):
+    class ByHand(UserModule):
+        def forward(self, X):
+            return self.fc2(torch.relu(nn.functional.linear(X, self.fc1.weight, self.fc1.bias)))
+
+    with pytest.raises(ValueError, match=r"layers \['fc1'\] are not called"):
+        L0Pruner(user_net(ByHand), sparsity=0.5).fit(*iris)
+    L0Pruner(user_net(ByHand), sparsity=0.5, layers=["fc2"]).fit(*iris)
+
+
+def test_layers_without_a_shape_are_refused_by_name(iris):
+    class Lazy(UserModule):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = nn.LazyLinear(12)
+
+    with pytest.raises(ValueError, match="'fc1' is a LazyLinear without a shape"):
+        L0Pruner(user_net(Lazy), sparsity=0.5).fit(*iris)
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_a_users_hooks_see_every_call(name, iris):
+    calls = []
+
+    class Hooked(UserModule):
+        def __init__(self):
+            super().__init__()
+            self.fc2.register_forward_hook(lambda module, args, output: calls.append(1))
+
+    make(name, user_net(Hooked, max_epochs=2), sparsity=0.5, recovery_fraction=0.0).fit(*iris)
+    assert len(calls) >= 2 * 5  # batches of 32 rows, two epochs
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_a_frozen_net_keeps_what_it_has_learned(name, diabetes):
+    X, y = diabetes
+    net = MLPNetRegressor((20,), lr=0.02, max_epochs=40, batch_size=20, random_state=0).fit(X, y)
+    pruner = make(name, FrozenEstimator(net), sparsity=0.1, finetune_epochs=3, random_state=0)
+    assert pruner.fit(X, y).score(X, y) > 0.4  # of 0.78
 
 
 @pytest.mark.parametrize("name", PRUNERS)

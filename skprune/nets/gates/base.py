@@ -1,13 +1,24 @@
 """What all gates share: a layer whose weights learn whether to stay."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
 
 
 class Gate(nn.Module):
@@ -25,7 +36,15 @@ class Gate(nn.Module):
     per : {"unit", "weight"}
         What opens and closes as one: an input unit of a Linear or an output map of a Conv, or
         single weights.
+
+    Attributes
+    ----------
+    travel : float
+        How far the gate's own parameters should be able to go in a run: Adam's steps are of the
+        size of its rate, so it sets the rate in a short one.
     """
+
+    travel: ClassVar[float] = 60.0
 
     def __init__(self, layer: Prunable, per: str) -> None:
         super().__init__()
@@ -33,12 +52,20 @@ class Gate(nn.Module):
         bias: Any = layer.bias
         self.register_parameter("bias", bias)
         self._layer = [layer]  # in a list, so that its parameters do not stand here twice
+        for hooks in _HOOKS:  # the user's own: they see the gate's calls as they saw the layer's
+            vars(self)[hooks] = vars(layer)[hooks]
+        self.was_called = False
         self.per = per
 
     @property
     def layer(self) -> Prunable:
         """The layer that the gate stands in for."""
         return self._layer[0]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and remember it: a module that reads a layer's weights past it has no gate."""
+        self.was_called = True
+        return super().__call__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         try:

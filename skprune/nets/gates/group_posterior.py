@@ -57,6 +57,8 @@ class GroupPosteriorGate(Gate):
     tensor([ True, False,  True])
     """
 
+    travel = 12.0  # the mean scales, which start at 1, go at the same rate
+
     def __init__(
         self, layer: Prunable, *, threshold: float = 0.0, log_variance_init: float = -9.0
     ) -> None:

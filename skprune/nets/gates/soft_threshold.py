@@ -35,6 +35,9 @@ class SoftThresholdGate(Gate):
     [[0.5, -0.0]]
     """
 
+    # Past all weights there is no gradient that would bring a threshold back: it must go slowly.
+    travel = 2.0
+
     def __init__(self, layer: Prunable, *, s_init: float = -5.0) -> None:
         super().__init__(layer, "weight")
         self.s = nn.Parameter(torch.tensor(s_init).to(self.weight))

@@ -37,9 +37,10 @@ class L0Pruner(LearnedPruner):
     groups : {"units", "weights"}, default="units"
         What has a gate of its own: input units of a Linear and output maps of a Conv, or single
         weights.
-    droprate_init, input_droprate_init : float in (0, 1), default=0.5 and 0.2
+    droprate_init, input_droprate_init : float in (0, 1), default=None
         Where the gates start: the chance that they are closed, but for the noise. The second is for
-        a Linear that comes first.
+        the inputs of a Linear that comes first. None is 0.5 and 0.2, and 0.05 for a frozen net,
+        which has learned already what half-closed gates would undo.
     temperature : float, default=2/3
         Of the hard-concrete distribution, beta.
     stretch : (float, float), default=(-0.1, 1.1)
@@ -132,8 +133,8 @@ class L0Pruner(LearnedPruner):
         **LearnedPruner._parameter_constraints,
         "lam": [Interval(Real, 0, None, closed="left"), Mapping, None],
         "groups": [StrOptions({"units", "weights"})],
-        "droprate_init": [Interval(Real, 0, 1, closed="neither")],
-        "input_droprate_init": [Interval(Real, 0, 1, closed="neither")],
+        "droprate_init": [Interval(Real, 0, 1, closed="neither"), None],
+        "input_droprate_init": [Interval(Real, 0, 1, closed="neither"), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "stretch": [tuple, list],
         "dual_lr": [Interval(Real, 0, None, closed="neither"), None],
@@ -146,8 +147,8 @@ class L0Pruner(LearnedPruner):
         sparsity: float | None = None,
         lam: float | Mapping[str, float] | None = None,
         groups: str = "units",
-        droprate_init: float = 0.5,
-        input_droprate_init: float = 0.2,
+        droprate_init: float | None = None,
+        input_droprate_init: float | None = None,
         temperature: float = 2 / 3,
         stretch: tuple[float, float] = (-0.1, 1.1),
         dual_lr: float | None = None,
@@ -181,9 +182,11 @@ class L0Pruner(LearnedPruner):
     def _make_gate(self, layer: Any, is_first: bool) -> "Gate":
         from skprune.nets.gates import HardConcreteGate
 
-        closed = self.droprate_init
+        closed, usual = self.droprate_init, 0.5
         if is_first and self.groups == "units" and layer.weight.ndim == 2:
-            closed = self.input_droprate_init
+            closed, usual = self.input_droprate_init, 0.2
+        if closed is None:
+            closed = 0.05 if self._is_frozen else usual
         gate = HardConcreteGate(
             layer,
             self.groups.removesuffix("s"),
@@ -208,7 +211,8 @@ class L0Pruner(LearnedPruner):
             isinstance(price, Real) and price >= 0 for price in self.lam.values()
         ):
             raise ValueError(f"lam={self.lam!r} must hold prices of 0 or more.")
-        if len(self.stretch) != 2 or not self.stretch[0] < 0 < 1 < self.stretch[1]:
+        numbers = len(self.stretch) == 2 and all(isinstance(end, Real) for end in self.stretch)
+        if not numbers or not self.stretch[0] < 0 < 1 < self.stretch[1]:
             raise ValueError(
                 f"stretch must be a pair (gamma, zeta) with gamma < 0 and zeta > 1; "
                 f"got {self.stretch!r}."

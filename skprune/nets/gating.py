@@ -12,6 +12,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
 
 from skprune.masks import keep_counts, top_masks
 from skprune.masks.units import Link, Units, living, n_living, top_units
@@ -72,11 +73,17 @@ class GateRecipe:
         # as instance attributes, past skorch's own __setattr__: nothing of it must stay
         vars(net)["get_all_learnable_params"] = partial(_params_of_layers, net)
         vars(net)["initialize_module"] = partial(_initialize_with_gates, net, self)
+        # torch's shortcut through encoder layers in evaluation reads weights past the gates
+        shortcut = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
         try:
             yield
         finally:
+            torch.backends.mha.set_fastpath_enabled(shortcut)
             vars(net).pop("initialize_module")
             vars(net).pop("get_all_learnable_params")
+            if self.learning is not None:
+                self.learning.forget()
 
     def install(self, net: NeuralNet) -> None:
         """Put gates in place of the layers."""
@@ -139,6 +146,7 @@ class Learning:
         self.closed: Masks | None = None
         self.optimizer: torch.optim.Adam | None = None
         self.paid = 0.0
+        self.handles: list[RemovableHandle] = []
 
     def begin(self, run: Run) -> None:
         """Make the gates' optimizer, and tell the pressure how long they learn."""
@@ -146,9 +154,13 @@ class Learning:
         if rate is None:
             travel = max(gate.travel for gate in self.gates.values())
             rate = float(np.clip(travel / run.n_steps, *_RATES))
-        own = [p for gate in self.gates.values() for p in gate.own_parameters()]
+        own = [
+            {"params": [parameter], "lr": rate * gate.pace.get(name, 1.0)}
+            for gate in self.gates.values()
+            for name, parameter in gate.own_parameters().items()
+        ]
         # one pass over the parameters: seven times as fast on a CPU where every weight has one
-        fused = all(p.device.type in ("cpu", "cuda") for p in own)
+        fused = all(g.weight.device.type in ("cpu", "cuda") for g in self.gates.values())
         self.optimizer = torch.optim.Adam(own, lr=rate, fused=fused)
         self.recipe.pressure.begin(run)
 
@@ -206,8 +218,17 @@ class Learning:
             _replace(net, gate, gate.layer)
             for parameter in gate.parameters():
                 parameter.grad = None
+            # a checkpoint of the time with gates may yet be loaded
+            drop = partial(_drop_keys, tuple(gate.own_parameters()))
+            self.handles.append(gate.layer.register_load_state_dict_pre_hook(drop))
         self.closed = closed
         return closed
+
+    def forget(self) -> None:
+        """Take the last traces of the gates off the layers."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
 
     def _kept(self) -> dict[str, torch.Tensor]:
         sparsity = self.recipe.sparsity
@@ -239,6 +260,13 @@ class Learning:
                 for name, gate in self.gates.items()
             }
         return entry
+
+
+def _drop_keys(
+    names: Sequence[str], layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any
+) -> None:
+    for name in names:
+        state.pop(prefix + name, None)
 
 
 class _Paying(Callback):
@@ -302,7 +330,7 @@ class _Paying(Callback):
         unasked = (
             [] if learning is None else [n for n, g in learning.gates.items() if not g.was_called]
         )
-        if unasked:
+        if unasked and self.step_:
             raise ValueError(
                 f"layers {unasked} are not called in the module's forward, which reads their "
                 f"weights or keeps them in a list, so gates cannot learn there: leave them out of "
@@ -323,7 +351,7 @@ def _params_of_layers(net: NeuralNet) -> Iterator[tuple[str, nn.Parameter]]:
         for _, module in modules_of(net)
         for gate in module.modules()
         if isinstance(gate, Gate)
-        for parameter in gate.own_parameters()
+        for parameter in gate.own_parameters().values()
     }
     for name, parameter in type(net).get_all_learnable_params(net):
         if id(parameter) not in own:
@@ -355,6 +383,11 @@ def _refuse_odd_layers(net: NeuralNet, layers: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__} without a shape yet, so it cannot "
                 f"have gates: give it its sizes, or leave it out of layers."
+            )
+        if "bias" not in layer._parameters:
+            raise ValueError(
+                f"the bias of layer {name!r} is no parameter but computed from others: make it "
+                f"plain again, or leave the layer out of layers."
             )
         if len(owners[id(layer.weight)]) > 1:
             raise ValueError(

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -514,7 +515,7 @@ def test_a_users_hooks_see_every_call(name, iris):
 def test_a_frozen_net_keeps_what_it_has_learned(name, diabetes):
     X, y = diabetes
     net = MLPNetRegressor((20,), lr=0.02, max_epochs=40, batch_size=20, random_state=0).fit(X, y)
-    pruner = make(name, FrozenEstimator(net), sparsity=0.1, finetune_epochs=3, random_state=0)
+    pruner = make(name, FrozenEstimator(net), sparsity=0.01, finetune_epochs=1, random_state=0)
     assert pruner.fit(X, y).score(X, y) > 0.4  # of 0.78
 
 
@@ -548,6 +549,41 @@ def test_checkpoints_in_training_revive_nothing(name, recovery, iris, tmp_path):
     pruner = make(name, net, sparsity=0.5, recovery_fraction=recovery).fit(*iris)
     assert pruner.sparsity_ >= 0.5
     assert is_plain(pruner.estimator_)
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_a_checkpoint_with_gates_may_be_loaded_after_they_are_folded(name, iris, tmp_path):
+    checkpoint = Checkpoint(
+        dirname=tmp_path, monitor=lambda net: len(net.history) == 2, load_best=True
+    )
+    net = mlp(max_epochs=6, callbacks=[checkpoint])
+    pruner = make(name, net, sparsity=0.5, recovery_fraction=0.5).fit(*iris)
+    assert pruner.sparsity_ >= 0.5
+    layer = pruner.estimator_.module_.layers.hidden0
+    assert not layer._load_state_dict_pre_hooks
+
+
+def test_torchs_shortcut_past_the_gates_is_closed_only_while_they_are_in(iris):
+    seen = []
+
+    class Shortcut(Callback):
+        def on_batch_end(self, net, **kwargs):
+            seen.append(torch.backends.mha.get_fastpath_enabled())
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    L0Pruner(mlp(callbacks=[Shortcut()]), sparsity=0.5).fit(*iris)
+    assert not any(seen)
+    assert torch.backends.mha.get_fastpath_enabled() is before
+
+
+def test_a_computed_bias_is_refused_by_name(iris):
+    class Computed(UserModule):
+        def __init__(self):
+            super().__init__()
+            nn.utils.prune.random_unstructured(self.fc1, "bias", 0.3)
+
+    with pytest.raises(ValueError, match="the bias of layer 'fc1' is no parameter"):
+        L0Pruner(user_net(Computed), sparsity=0.5).fit(*iris)
 
 
 @pytest.mark.parametrize("name", PRUNERS)

@@ -42,9 +42,12 @@ class Gate(nn.Module):
     travel : float
         How far the gate's own parameters should be able to go in a run: Adam's steps are of the
         size of its rate, so it sets the rate in a short one.
+    pace : dict of str to float
+        Parameters that go at a part of that rate.
     """
 
     travel: ClassVar[float] = 60.0
+    pace: ClassVar[dict[str, float]] = {}
 
     def __init__(self, layer: Prunable, per: str) -> None:
         super().__init__()
@@ -104,10 +107,10 @@ class Gate(nn.Module):
             return self.bias
         return self.bias * values
 
-    def own_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that are not the layer's."""
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Give the parameters that are not the layer's, by name."""
         shared = {"weight", "bias"}
-        return [p for name, p in self.named_parameters(recurse=False) if name not in shared]
+        return {name: p for name, p in self.named_parameters(recurse=False) if name not in shared}
 
     def run(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Do what the layer does, with other weights."""

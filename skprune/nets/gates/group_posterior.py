@@ -1,6 +1,6 @@
 """Bayesian compression: a normal posterior for the scale of every group of weights."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -57,7 +57,7 @@ class GroupPosteriorGate(Gate):
     tensor([ True, False,  True])
     """
 
-    travel = 12.0  # the mean scales, which start at 1, go at the same rate
+    pace: ClassVar = {"z_mean": 0.1}  # from 1 to 0; all others are logarithms
 
     def __init__(
         self, layer: Prunable, *, threshold: float = 0.0, log_variance_init: float = -9.0

@@ -101,8 +101,10 @@ class HardConcreteGate(Gate):
     def closing_values(self, kept: torch.Tensor) -> torch.Tensor:
         """Give the test-time gates of what stays, of what they had closed a small one."""
         # below sigmoid(log_alpha) lies where the stretched sigmoid has left [0, 1]: both are small
-        small = torch.sigmoid(self.log_alpha).clamp_min(1e-6)
-        return torch.where(self.is_open(), self.values(), small) * kept
+        is_open, values = self.is_open(), self.values()
+        smallest = torch.where(is_open, values, torch.inf).min()
+        small = torch.minimum(torch.sigmoid(self.log_alpha), smallest).clamp_min(1e-6)
+        return torch.where(is_open, values, small) * kept
 
     def _stretched(self, s: torch.Tensor) -> torch.Tensor:
         return torch.clamp(s * (self.zeta - self.gamma) + self.gamma, 0, 1)

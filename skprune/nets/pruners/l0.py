@@ -194,7 +194,7 @@ class L0Pruner(LearnedPruner):
             temperature=self.temperature,
             stretch=self.stretch,
         )
-        if self._target is not None:
+        if self._target is not None and not self._is_frozen:
             gate.weight.data /= 1 - closed  # Gallego-Posada 2022: as large as without gates
         return gate
 

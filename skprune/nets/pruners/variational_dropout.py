@@ -32,8 +32,8 @@ class VariationalDropoutPruner(LearnedPruner):
         None leaves it to `threshold`; with neither of the two it is 0.9. 0 trains the plain
         net.
     threshold : float, default=None
-        A weight goes where log alpha, its noise against its size, is at least this. The paper's is
-        3.
+        A weight goes where log alpha, its noise against its size, is at least this, which lies in
+        [-8, 8]. The paper's is 3.
     warmup_epochs : int or (float, float), default=None
         Epochs in which the KL divergence is left out, and epoch from which on it counts in full;
         it grows linearly between the two. An int is (0, int). None is (5, 20), or a twentieth and
@@ -113,7 +113,7 @@ class VariationalDropoutPruner(LearnedPruner):
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold": -1}
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **LearnedPruner._parameter_constraints,
-        "threshold": [Interval(Real, None, None, closed="neither"), None],
+        "threshold": [Interval(Real, -8, 8, closed="both"), None],  # log alpha is clipped to it
         "warmup_epochs": [Interval(Integral, 0, None, closed="left"), tuple, list, None],
     }
 

@@ -114,7 +114,7 @@ def test_gate_holds_the_layers_own_parameters_and_names_its_own(gate):
     assert gate.weight is plain.weight
     assert gate.bias is plain.bias
     assert gate.in_features == 4
-    own = {id(p) for p in gate.own_parameters()}
+    own = {id(p) for p in gate.own_parameters().values()}
     shared = {id(plain.weight), id(plain.bias)}
     assert own
     assert not own & shared

@@ -95,7 +95,7 @@ def test_gradients_are_those_of_finite_differences(layer):
 
     assert torch.autograd.gradcheck(loss, list(gate.parameters()))
     assert torch.autograd.gradcheck(
-        lambda *_: gate.penalty(), [*gate.own_parameters(), gate.weight]
+        lambda *_: gate.penalty(), [*gate.own_parameters().values(), gate.weight]
     )
 
 

@@ -105,7 +105,7 @@ class BayesianGroupPruner(LearnedPruner):
     >>> X, y = load_iris(return_X_y=True)
     >>> net = MLPNetClassifier((32,), lr=0.02, batch_size=16, max_epochs=30)
     >>> pruner = BayesianGroupPruner(net, sparsity=0.5, random_state=0).fit(X, y)
-    >>> pruner.score(X, y) > 0.9
+    >>> pruner.score(X, y) > 0.85
     True
     >>> 0.5 <= pruner.sparsity_ < 0.55
     True

@@ -69,6 +69,29 @@ def as_finite_float32(X: Any, n_features: int, allow_nan: bool = False) -> np.nd
     return array
 
 
+def csr_arrays(X: Any, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the data, indices and row starts of a sparse ``X``, without a copy where it is CSR.
+
+    The data are float32 or float64, the others int32 or int64. Where the indices point is not
+    checked for a CSR matrix.
+    """
+    _refuse_shape_and_type(X, n_features)
+    rows = X if X.format == "csr" else refuse_stray_indices(X).tocsr()
+    data = as_matrix(np.reshape(rows.data, (1, -1)), np.size(rows.data))[0]
+    index = np.result_type(rows.indices, rows.indptr, np.int32)
+    starts = np.ascontiguousarray(rows.indptr, index)
+    if starts.shape != (X.shape[0] + 1,) or index.kind != "i":
+        raise ValueError("X must be a valid sparse matrix, but its indptr is of another length.")
+    return np.ascontiguousarray(data), np.ascontiguousarray(rows.indices, index), starts
+
+
+def _refuse_shape_and_type(X: Any, n_features: int) -> None:
+    if X.ndim != 2 or X.shape[1] != n_features:
+        raise ValueError(f"X must have {n_features} columns, but its shape is {X.shape}.")
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {X.dtype}.")
+
+
 def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.ndarray]:
     """Give a sparse ``X`` as dense float matrices of a few rows each, never all of it at once.
 
@@ -80,17 +103,14 @@ def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.
     >>> [part.shape for part in dense_parts(csr_array((3, 2)), n_features=2)]
     [(3, 2)]
     """
-    if X.ndim != 2 or X.shape[1] != n_features:
-        raise ValueError(f"X must have {n_features} columns, but its shape is {X.shape}.")
-    if X.dtype.kind not in "fiub":
-        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {X.dtype}.")
-    rows = _refuse_stray_indices(X).tocsr()
+    _refuse_shape_and_type(X, n_features)
+    rows = refuse_stray_indices(X).tocsr()
     n_rows = max(8, _DENSE_ENTRIES // max(1, n_features))
     for first in range(0, max(1, rows.shape[0]), n_rows):
         yield as_matrix(rows[first : first + n_rows].toarray(), n_features, dtype)
 
 
-def _refuse_stray_indices(X: Any) -> Any:
+def refuse_stray_indices(X: Any) -> Any:
     """Give the same matrix, checked: scipy's own code writes wherever an index points."""
     if X.format not in ("csr", "csc", "bsr"):
         return X

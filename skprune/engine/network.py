@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from operator import index
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array, csr_matrix, issparse
 
 from skprune.engine.activations import ACTIVATIONS, activate
-from skprune.engine.checks import as_finite_float32, as_matrix, n_threads
+from skprune.engine.checks import (
+    NonFiniteError,
+    as_finite_float32,
+    as_matrix,
+    csr_arrays,
+    dense_parts,
+    n_threads,
+    refuse_stray_indices,
+)
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import MAX_WIDTH, ROW_BATCH, plan_layer, table
+from skprune.engine.planning import KERNELS, MAX_WIDTH, Plan, plan_network, table
+
+
+# What a thread must have to do, or to start it takes longer than it saves.
+_THREAD_NANOSECONDS = 60_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +83,23 @@ class Network:
     hidden_constants : array-like of shape (n_units,), optional
         Of what `transform` returns: the values of units that no layer computes, NaN for those that
         the last hidden layer does, in its order. By default it computes all.
+    fill : array-like of shape (n_features_in,), optional
+        What stands in for NaN in each column of ``X``. By default NaN is refused.
 
     Attributes
     ----------
+    allow_nan : bool
+        Whether ``X`` may hold NaN.
+    fill : ndarray of shape (n_features_in,), float32, or None
+        As given.
     n_features_in, n_outputs : int
         Width of the first layer's input and of the last layer's output.
     layers : tuple of Layer
         The checked layers.
     engine : {"native", "scipy"}
         What runs.
+    plan : Plan
+        Which kernels run, and what they are expected to cost.
 
     Examples
     --------
@@ -93,12 +113,15 @@ class Network:
     array([[2., 3.]], dtype=float32)
     """
 
+    accepts_sparse = True
+
     def __init__(
         self,
         layers: Sequence[Layer],
         engine: str = "auto",
         n_hidden: int | None = None,
         hidden_constants: Any = None,
+        fill: Any = None,
     ) -> None:
         self.layers = _checked_chain(layers)
         self._n_hidden = len(self.layers) - 1 if n_hidden is None else index(n_hidden)
@@ -109,17 +132,25 @@ class Network:
         self._constants = self._checked_constants(hidden_constants)
         self.n_features_in = int(self.layers[0].weight.shape[1])
         self.n_outputs = int(self.layers[-1].weight.shape[0])
+        self.fill = self._checked_fill(fill)
+        self.plan: Plan = plan_network(self.layers, isa())
         self.engine = choose_engine(engine)
         self._requested = engine
         self._native = self._compile() if self.engine == "native" else None
+
+    @property
+    def allow_nan(self) -> bool:
+        """Whether ``X`` may hold NaN."""
+        return self.fill is not None
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return what the last layer makes of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features_in)
-            float32 and float64 arrays of any strides are read in place.
+        X : array-like or sparse array of shape (n_rows, n_features_in)
+            float32 and float64 arrays of any strides are read in place, and so are CSR arrays,
+            which are made dense a few rows at a time.
         n_jobs : int or None, default=1
             Threads; -1 uses every core. The native kernels predict a row alike, to the bit,
             whatever the threads and the rows that it comes with.
@@ -131,7 +162,7 @@ class Network:
         Raises
         ------
         NonFiniteError
-            Where ``X`` is not finite in float32.
+            Where ``X`` is not finite in float32, other than by NaN where there is a `fill`.
         """
         return self._run(X, n_jobs, len(self.layers))
 
@@ -145,6 +176,9 @@ class Network:
         -------
         ndarray of shape (n_rows, width of the last hidden layer), float32
         """
+        if self._n_hidden == 0:
+            n_threads(n_jobs)
+            return np.concatenate([self._finite(part) for part in self._dense_parts(X)])
         hidden = self._run(X, n_jobs, self._n_hidden)
         if self._constants is None:
             return hidden
@@ -154,7 +188,7 @@ class Network:
 
     def with_engine(self, engine: str) -> Network:
         """Return the same network on another engine."""
-        return Network(self.layers, engine, self._n_hidden, self._constants)
+        return Network(self.layers, engine, self._n_hidden, self._constants, self.fill)
 
     def explain(self, n_rows: int | None = None) -> str:
         """Return the plan as a table: what runs for each layer, and on what.
@@ -187,7 +221,8 @@ class Network:
         return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.layers, self._requested, self._n_hidden, self._constants)
+        arrays = (self.layers, self._requested, self._n_hidden, self._constants, self.fill)
+        return Network, arrays
 
     def _checked_constants(self, constants: Any) -> np.ndarray | None:
         if constants is None:
@@ -202,54 +237,91 @@ class Network:
         array.setflags(write=False)
         return array
 
+    def _checked_fill(self, fill: Any) -> np.ndarray | None:
+        if fill is None:
+            return None
+        array = np.array(_as_float32(fill, "fill"))
+        if array.shape != (self.n_features_in,):
+            raise ValueError(
+                f"fill must have shape ({self.n_features_in},), one value a column of X, but its "
+                f"shape is {array.shape}."
+            )
+        array.setflags(write=False)
+        return array
+
     def _run(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
-        if self._native is None:
-            return self._run_reference(X, n_jobs, depth)
         threads = n_threads(n_jobs)
+        if self._native is None:
+            return np.concatenate(
+                [self._run_reference(part, depth) for part in self._dense_parts(X)]
+            )
+        if threads > 1:
+            threads = self._worthwhile_threads(X, threads)
+        if issparse(X):
+            return self._run_csr(X, threads, depth)
         result = self._native.run(X, threads, depth)
         if result is None:  # X is no float matrix of the right width that C++ can read in place
             result = self._native.run(as_matrix(X, self.n_features_in), threads, depth)
         return result
 
-    def _run_reference(self, X: Any, n_jobs: int | None, depth: int) -> np.ndarray:
-        n_threads(n_jobs)
-        h = as_finite_float32(X, self.n_features_in).T
+    def _worthwhile_threads(self, X: Any, threads: int) -> int:
+        """Return no more threads than get enough to do; the result does not depend on it."""
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        return max(1, min(threads, int(n_rows * self.plan.nanoseconds_a_row / _THREAD_NANOSECONDS)))
+
+    def _run_csr(self, X: Any, threads: int, depth: int) -> np.ndarray:
+        assert self._native is not None
+        try:
+            return self._native.run_csr(*csr_arrays(X, self.n_features_in), threads, depth)
+        except NonFiniteError:
+            # the kernel looks at the indices, too, but does not say which of both was wrong
+            refuse_stray_indices(X)
+            raise
+
+    def _dense_parts(self, X: Any) -> Iterable[Any]:
+        return dense_parts(X, self.n_features_in) if issparse(X) else [X]
+
+    def _finite(self, X: Any) -> np.ndarray:
+        array = as_finite_float32(X, self.n_features_in, self.allow_nan)
+        return array if self.fill is None else np.where(np.isnan(array), self.fill, array)
+
+    def _run_reference(self, X: Any, depth: int) -> np.ndarray:
+        h = self._finite(X).T
         for layer in self.layers[:depth]:
             h = activate(layer.weight @ h + layer.bias[:, None], layer.activation, layer.alpha)
         return np.ascontiguousarray(h.T)
 
     def _compile(self) -> Any:
         assert kernels is not None
-        native = kernels.Network(self.n_features_in, ROW_BATCH, isa())
-        for layer in self.layers:
+        first, inputs = _only_used_inputs(self.layers[0].weight)
+        fill = np.zeros(0, np.float32) if self.fill is None else self.fill
+        native = kernels.Network(self.n_features_in, inputs, fill, self.plan.steps, isa())
+        for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             w = layer.weight
-            plan = plan_layer(layer)
             native.add_layer(
                 w.shape[0],
                 w.indptr.astype(np.int64),
-                w.indices.astype(np.uint32),
+                first if i == 0 else w.indices.astype(np.uint32),
                 w.data,
                 layer.bias,
                 ACTIVATIONS.index(layer.activation),
                 layer.alpha,
-                plan.dense_rows,
-                plan.dense_tiles,
+                np.array([KERNELS.index(kernel) for kernel in plan.kernels], np.uint8),
+                plan.height,
+                plan.order,
             )
         return native
 
     def _explain_rows(self, n_rows: int | None) -> list[list[str]]:
-        if self.engine == "scipy":
-            batches = {"any batch": 1}
-        elif n_rows is None:
-            batches = {f"1-{ROW_BATCH} rows": 1, f"{ROW_BATCH + 1}+ rows": ROW_BATCH + 1}
-        else:
-            batches = {f"{n_rows} rows": n_rows}
+        counts = (1, 8, 16, 64) if n_rows is None else (n_rows,)
+        native = self.engine == "native"
+        batches = [f"{n} row{'s' * (n != 1)}" for n in counts] if native else ["any batch"]
         rows = [["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]]
-        for i, layer in enumerate(self.layers):
+        for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             n_out, n_in = layer.weight.shape
-            plan = plan_layer(layer)
-            native = self.engine == "native"
-            chosen = [plan.kernel(n) if native else "scipy CSR" for n in batches.values()]
+            chosen = (
+                [plan.describe(self.plan.width(n)) for n in counts] if native else ["scipy CSR"]
+            )
             alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
             rows.append(
                 [
@@ -262,6 +334,26 @@ class Network:
                 ]
             )
         return rows
+
+
+def _only_used_inputs(weight: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of the weights, numbered anew, and which columns of X they are.
+
+    Where at least half of the columns are used, they keep their numbers, and there is no list.
+    """
+    n_in = weight.shape[1]
+    columns = weight.indices.astype(np.uint32)
+    if n_in <= 8 * weight.nnz:
+        flags = np.zeros(n_in, bool)
+        flags[columns] = True
+        used = np.flatnonzero(flags).astype(np.uint32)
+    else:  # a few weights must not ask for memory by a large number of columns
+        used = np.unique(columns)
+    if 2 * len(used) > n_in:
+        return columns, np.zeros(0, np.uint32)
+    if len(used) == 0:
+        used = np.zeros(1, np.uint32)
+    return np.searchsorted(used, columns).astype(np.uint32), used
 
 
 def _layer_from_arrays(

@@ -1,56 +1,188 @@
-"""Which kernel runs a layer: fixed rules, so that a plan can be read and repeated."""
+"""Which kernel runs a layer: by a fixed cost model, so that a plan can be read and repeated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE
+
 if TYPE_CHECKING:
     from skprune.engine.network import Layer
 
-# Up to so many rows run one by one; for three, a tile of eight rows costs less.
-ROW_BATCH = 2
+# Rows of X go through the network in tiles of so many, the first of them a lone row (csrc/views.h).
+WIDTHS = (1, 8, 16, 32, 64)
 
-# Above these densities reading every weight is faster than following indices. A tile of rows shares
-# the cost of an index, a lone row does not. Measured with AVX2 on layers from 300 x 100 to
-# 1024 x 1024: lone rows break even at 0.10 to 0.12, tiles at 0.45 (8 rows) to 0.6 (32 rows).
-ROW_DENSE_ABOVE = 0.11
-TILE_DENSE_ABOVE = 0.45
+# What a layer's weights are laid out for, in the order of Layout in csrc/views.h.
+KERNELS = ("sparse", "dense", "blocks")
 
-# The kernels count in units of 32 rows and hold the count in 32 bits.
+# Outputs in a block, which share their inputs.
+HEIGHTS = (4, 8)
+
+# Lone rows skip the inputs that are zero. How many those will be nobody knows beforehand: after a
+# ReLU and among pixels half of them is usual.
+ACTIVE = 0.5
+
 MAX_WIDTH = 2**27 - 1
 
 
 class LayerPlan(NamedTuple):
-    """What runs one layer: for a lone row and for a tile, every weight or the non-zeros alone."""
+    """What runs one layer, for each width of a tile, and what it is expected to cost."""
 
-    dense_rows: bool
-    dense_tiles: bool
+    kernels: tuple[str, ...]
+    nanoseconds: tuple[float, ...]  # a tile
+    dense_nanoseconds: tuple[float, ...]
+    height: int  # of the blocks; 0 where there are none
+    order: np.ndarray  # of the outputs in blocks, n_out where there is none
 
-    def kernel(self, n_rows: int) -> str:
-        """Return the kernel for a batch of ``n_rows``.
+    def gain(self, width: int) -> float:
+        """Return how many times faster than dense the layer is expected to be, in such tiles."""
+        dense = min(
+            t / w for t, w in zip(self.dense_nanoseconds, WIDTHS, strict=True) if w <= width
+        )
+        return dense * width / self.nanoseconds[WIDTHS.index(width)]
 
-        Examples
-        --------
-        >>> LayerPlan(dense_rows=True, dense_tiles=False).kernel(1)
-        'dense row'
-        >>> LayerPlan(dense_rows=True, dense_tiles=False).kernel(64)
-        'sparse tile'
-        """
-        lone = n_rows <= ROW_BATCH
-        dense = self.dense_rows if lone else self.dense_tiles
-        return f"{'dense' if dense else 'sparse'} {'row' if lone else 'tile'}"
+    def describe(self, width: int) -> str:
+        """Return the kernel for such a tile, and the gain, in words."""
+        kernel = self.kernels[WIDTHS.index(width)]
+        name = f"{self.height}x1 blocks" if kernel == "blocks" else kernel
+        tile = "row" if width == 1 else f"tile of {width}"
+        return f"{name} {tile} ({self.gain(width):.1f}x)"
 
 
-def plan_layer(layer: Layer) -> LayerPlan:
-    """Return the plan for ``layer``: a matter of its density alone, never of timing.
+class Plan(NamedTuple):
+    """What runs a network: its layers, and which tile comes next for so many rows left."""
 
-    Lone rows skip the inputs that are zero; how is for the kernel to say, as only it sees the row
-    (csrc/network_rows.h).
-    """
+    layers: tuple[LayerPlan, ...]
+    steps: np.ndarray  # by rows left, 0 to 64 and more: the number of a width
+    nanoseconds_a_row: float  # of a large batch
+
+    def width(self, n_rows: int) -> int:
+        """Return the rows of the first tile of a batch of ``n_rows``."""
+        return WIDTHS[self.steps[min(n_rows, WIDTHS[-1])]]
+
+
+def plan_network(layers: Sequence[Layer], isa: str) -> Plan:
+    """Return the plan for a chain of layers on a set of instructions: never a matter of timing."""
+    plans = tuple(plan_layer(layer, isa) for layer in layers)
+    n_inputs = layers[0].weight.shape[1]
+    costs = [
+        sum(plan.nanoseconds[i] for plan in plans) + cost_of_copy(isa, width, n_inputs)
+        for i, width in enumerate(WIDTHS)
+    ]
+    steps, total = _steps(costs)
+    return Plan(plans, steps, total / WIDTHS[-1])
+
+
+def plan_layer(layer: Layer, isa: str) -> LayerPlan:
+    """Return the plan for ``layer``: a matter of its shape and of where its non-zeros are."""
     n_out, n_in = layer.weight.shape
-    density = layer.weight.nnz / (n_out * n_in)
-    return LayerPlan(dense_rows=density > ROW_DENSE_ABOVE, dense_tiles=density > TILE_DENSE_ABOVE)
+    height, order, stored = _best_blocks(layer)
+    multiplies = {
+        "sparse": layer.weight.nnz,
+        "dense": n_in * -(-n_out // 8) * 8,
+        **({"blocks": stored} if height else {}),
+    }
+    chosen, best, dense = [], [], []
+    for width in WIDTHS:
+        costs = {
+            kernel: cost_of_layer(isa, kernel, width, n, n_in, n_out)
+            for kernel, n in multiplies.items()
+        }
+        chosen.append(min(costs, key=lambda kernel: costs[kernel]))
+        best.append(costs[chosen[-1]])
+        dense.append(costs["dense"])
+    return LayerPlan(tuple(chosen), tuple(best), tuple(dense), height, order)
+
+
+def cost_of_layer(
+    isa: str, kernel: str, width: int, multiplies: int, n_in: int, n_out: int
+) -> float:
+    """Return the nanoseconds that a tile of ``width`` rows is expected to take in one layer.
+
+    Examples
+    --------
+    >>> sparse = cost_of_layer("avx2", "sparse", 16, 1000, 100, 100)
+    >>> sparse < cost_of_layer("avx2", "dense", 16, 10_000, 100, 100)
+    True
+    """
+    a_multiply, a_miss, an_output, a_layer = COSTS[_measured(isa)][kernel, width]
+    work = multiplies * (ACTIVE if width == 1 else 1.0)
+    return work * (a_multiply + a_miss * misses(n_in, width)) + n_out * an_output + a_layer
+
+
+def cost_of_copy(isa: str, width: int, n_inputs: int) -> float:
+    """Return the nanoseconds that it is expected to take to bring in a tile of X."""
+    an_input, a_tile = COPY[_measured(isa)][width]
+    return n_inputs * an_input + a_tile
+
+
+def misses(n_in: int, width: int) -> float:
+    """Return the share of a tile's inputs that the nearest cache cannot hold.
+
+    Examples
+    --------
+    >>> misses(256, 16), misses(1024, 16)
+    (0.0, 0.5)
+    """
+    return max(0.0, 1 - NEAREST_CACHE / (4 * n_in * width))
+
+
+def _measured(isa: str) -> str:
+    # AVX-512 and NEON take the choices of AVX2, until somebody measures there
+    return isa if isa in COSTS else "avx2"
+
+
+def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
+    """Return the tile to begin with for every number of rows left, and what 64 rows cost so."""
+    most = WIDTHS[-1]
+    total, steps = np.zeros(most + 1), np.zeros(most + 1, np.uint8)
+    for n in range(1, most + 1):
+        ways = [
+            cost + (total[n - width] if n > width else 0.0)
+            for width, cost in zip(WIDTHS, costs, strict=True)
+        ]
+        steps[n] = int(np.argmin(ways))
+        total[n] = ways[steps[n]]
+    return steps, float(total[most])
+
+
+def _best_blocks(layer: Layer) -> tuple[int, np.ndarray, int]:
+    """Return the height of the blocks, the outputs in groups of it, and the weights these store.
+
+    Outputs with the same inputs make a group, which may be short of some. Where hardly any have
+    partners the height is 0.
+    """
+    none = 0, np.zeros(0, np.uint32), 0
+    n_out = layer.weight.shape[0]
+    indptr = layer.weight.indptr.astype(np.int64)
+    lengths = np.diff(indptr)
+    # Rows of the same inputs have the same sum of scrambled numbers, and others do not.
+    scrambled = np.multiply(layer.weight.indices.astype(np.uint64) + 1, _SCRAMBLE)
+    scrambled ^= scrambled >> np.uint64(29)
+    scrambled *= _SCRAMBLE
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(scrambled, dtype=np.uint64)])
+    keys = sums[indptr[1:]] - sums[indptr[:-1]]
+    order = np.lexsort((np.arange(n_out), keys, -lengths))
+    starts = np.flatnonzero(
+        np.r_[True, (np.diff(keys[order]) != 0) | (np.diff(lengths[order]) != 0)]
+    )
+    sizes = np.diff(np.r_[starts, n_out])
+    if 2 * len(starts) > n_out:
+        return none
+    stored = {h: int((-(-sizes // h) * h * lengths[order[starts]]).sum()) for h in HEIGHTS}
+    # a weight of the higher blocks costs less
+    height = HEIGHTS[1] if 4 * stored[8] <= 5 * stored[4] else HEIGHTS[0]
+    groups = -(-sizes // height)
+    places = np.full(int(groups.sum()) * height, n_out, np.uint32)
+    first = np.repeat(np.cumsum(groups) - groups, sizes) * height
+    places[first + np.arange(n_out) - np.repeat(starts, sizes)] = order
+    return height, places, stored[height]
+
+
+_SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

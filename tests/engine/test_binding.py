@@ -19,9 +19,11 @@ LAYER = {
     "bias": np.zeros(2, np.float32),
     "activation": 1,
     "alpha": 0.0,
-    "dense_rows": False,
-    "dense_tiles": False,
+    "layouts": np.array([0, 1, 2, 2, 0], np.uint8),
+    "height": 4,
+    "order": np.array([1, 0, 2, 2], np.uint32),
 }
+STEPS = np.array([0, *([1] * 64)], np.uint8)
 BAD_LAYERS = {
     "n_out": [0, -1, 3, 2**40],
     "starts": [np.array([0, 1]), np.array([0, 2, 1]), np.array([1, 1, 2]), np.array([0, 1, 99])],
@@ -29,6 +31,15 @@ BAD_LAYERS = {
     "weights": [np.ones(1, np.float32)],
     "bias": [np.zeros(1, np.float32)],
     "activation": [-1, 99],
+    "layouts": [np.zeros(4, np.uint8), np.full(5, 3, np.uint8)],
+    "height": [0, -4, 3, 16],
+    "order": [
+        np.array([1, 0], np.uint32),
+        np.array([1, 1, 0, 2], np.uint32),
+        np.array([1, 2, 2, 2], np.uint32),
+        np.array([1, 0, 2, 3], np.uint32),
+        np.array([1, 0, *([2] * 10)], np.uint32),
+    ],
 }
 TREE = {
     "feature": np.array([0, -2, -2]),
@@ -91,14 +102,14 @@ def bad(cases):
 
 @pytest.mark.parametrize(("name", "value"), bad(BAD_LAYERS))
 def test_bad_layers_are_refused(name, value):
-    network = kernels.Network(4, 2, isa())
+    network = kernels.Network(4, np.zeros(0, np.uint32), np.zeros(0, np.float32), STEPS, isa())
     with pytest.raises(ValueError, match=r"."):
         network.add_layer(*(LAYER | {name: value}).values())
 
 
 @pytest.mark.parametrize("depth", [-5, 2, 1_000_000])
 def test_depths_that_are_not_there_are_refused(depth):
-    network = kernels.Network(4, 2, isa())
+    network = kernels.Network(4, np.zeros(0, np.uint32), np.zeros(0, np.float32), STEPS, isa())
     network.add_layer(*LAYER.values())
     with pytest.raises(ValueError, match="no layer of this depth"):
         network.run(np.zeros((1, 4)), 1, depth)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +13,6 @@ from scipy.sparse import csc_array, csr_array
 from scipy.special import log_softmax
 
 from skprune.engine import ACTIVATIONS, Layer, Network
-from skprune.engine.planning import ROW_DENSE_ABOVE, TILE_DENSE_ABOVE
 from tests.engine.cases import LAYOUTS, batches, networks, oracle, random_network
 
 RELUS = ["relu"] * 9 + ["identity"]
@@ -239,32 +239,58 @@ def test_weights_are_made_canonical():
     assert network.predict([[1, 10, 100]]) == [[402]]
 
 
+def _blocks(n_out, n_in, rows, columns, density, seed=0):
+    """Weights whose non-zeros come in blocks of so many rows and columns."""
+    rng = np.random.default_rng(seed)
+    kept = rng.random((-(-n_out // rows), -(-n_in // columns))) < density
+    mask = np.kron(kept, np.ones((rows, columns)))[:n_out, :n_in]
+    scale = 1 / np.sqrt(max(1, mask.sum() / n_out))
+    return csr_array(np.where(mask, rng.normal(0, scale, mask.shape), 0).astype(np.float32))
+
+
 def test_explain_tells_what_runs():
     rng = np.random.default_rng(0)
-
-    def weight(density):
-        return csr_array(
-            np.where(np.arange(2000).reshape(40, 50) < 2000 * density, 1, 0), dtype="f4"
-        )
-
-    between = (ROW_DENSE_ABOVE + TILE_DENSE_ABOVE) / 2
     layers = [
-        Layer(weight(0.01), np.zeros(40), "relu", name="first"),
-        Layer(csr_array(rng.normal(size=(50, 40)).astype(np.float32)), np.zeros(50), "elu", 0.5),
-        Layer(weight(between), np.zeros(40), name="last"),
+        Layer(_blocks(128, 96, 1, 1, 0.02), np.zeros(128), "relu", name="first"),
+        Layer(csr_array(rng.normal(size=(96, 128)).astype(np.float32)), np.zeros(96), "elu", 0.5),
+        Layer(_blocks(64, 96, 8, 1, 0.1), np.zeros(64), name="last"),
     ]
     text = Network(layers, "native").explain()
     head, titles, first, second, last = text.splitlines()
     assert head.startswith("engine native")
-    assert "50 -> 40" in head
-    assert titles.split("  ")[0].strip() == "layer"
+    assert "96 -> 64" in head
+    assert titles.split()[:4] == ["layer", "shape", "non-zeros", "sparsity"]
     words = [" ".join(line.split()) for line in (first, second, last)]
-    assert words[0] == "first 40 x 50 20 99.0% sparse row sparse tile relu"
-    assert words[1] == "layer 1 50 x 40 2000 0.0% dense row dense tile elu(0.5)"
-    assert words[2].endswith("dense row sparse tile identity")
-    assert "sparse tile" not in Network(layers, "native").explain(n_rows=1)
-    assert "sparse row" not in Network(layers, "native").explain(n_rows=3)
+    assert re.match(r"first 128 x 96 \d+ 9\d\.\d% sparse row \(\d+\.\dx\) sparse tile", words[0])
+    assert words[1].startswith("layer 1 96 x 128 12288 0.0% dense row (1.0x) dense tile of 8")
+    assert words[1].endswith("elu(0.5)")
+    assert "8x1 blocks tile of 16" in words[2]
+    alone = Network(layers, "native").explain(n_rows=1)
+    assert "1 row " in alone
+    assert "tile" not in alone
+    assert "row (" not in Network(layers, "native").explain(n_rows=64)
     assert Network(layers, "scipy").explain().count("scipy CSR") == 3
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 8, 17, 64, 100])
+@pytest.mark.parametrize("block", [(8, 1), (4, 1), (3, 5), (5, 2), (16, 4), (1, 8), (2, 2)])
+@pytest.mark.parametrize("density", [0.05, 0.3])
+def test_blocks_of_any_shape(block, density, n_rows):
+    first = Layer(_blocks(67, 90, *block, density), np.linspace(-1, 1, 67), "relu")
+    last = Layer(_blocks(41, 67, *block, density, seed=1), np.linspace(-1, 1, 41), "gelu")
+    network = Network([first, last], "native")
+    X = np.random.default_rng(0).normal(size=(n_rows, 90)).astype(np.float32)
+    np.testing.assert_allclose(network.predict(X), oracle(network, X), rtol=1e-5, atol=1e-5)
+
+
+def test_rows_take_the_blocks_way_where_there_are_blocks():
+    network = Network([Layer(_blocks(256, 256, 8, 1, 0.1), np.zeros(256))], "native")
+    assert set(network.plan.layers[0].kernels) == {"blocks"}
+    assert network.plan.layers[0].height == 8
+    quads = Network([Layer(_blocks(256, 256, 4, 4, 0.1), np.zeros(256))], "native")
+    assert quads.plan.layers[0].height == 4
+    alone = Network([Layer(_blocks(256, 256, 1, 4, 0.1), np.zeros(256))], "native")
+    assert alone.plan.layers[0].height == 0
 
 
 def _csr(data, indices, indptr, shape):

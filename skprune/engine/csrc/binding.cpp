@@ -9,6 +9,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 
@@ -23,6 +24,7 @@ namespace {
 using skprune::Activation;
 using skprune::Forest;
 using skprune::Kernels;
+using skprune::Layout;
 using skprune::MatrixView;
 using skprune::Network;
 using skprune::Tree;
@@ -64,14 +66,18 @@ private:
 bool view_matrix(const BufferLock& buffer, std::int64_t n_columns, MatrixView& X) {
     if (!buffer.held() || buffer->ndim != 2 || buffer->shape[1] != n_columns) return false;
     const char* format = buffer->format;
-    if (format != nullptr && format[0] == '=') ++format;  // unaligned, and nothing else
+    // '=' says that it is not aligned, and the sign of this machine's byte order says nothing.
+    constexpr char kNative = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '<' : '>';
+    if (format != nullptr && (format[0] == '=' || format[0] == kNative)) ++format;
     if (format == nullptr || (format[0] != 'f' && format[0] != 'd') || format[1] != 0) return false;
     X.data = static_cast<const char*>(buffer->buf);
     X.n_rows = buffer->shape[0];
     X.n_columns = n_columns;
-    X.row_stride = buffer->strides[0];
-    X.column_stride = buffer->strides[1];
     X.is_double = format[0] == 'd';
+    const std::int64_t item = X.is_double ? sizeof(double) : sizeof(float);
+    const bool strided = buffer->strides != nullptr;  // ctypes has none, though asked for them
+    X.column_stride = strided ? buffer->strides[1] : item;
+    X.row_stride = strided ? buffer->strides[0] : item * n_columns;
     return true;
 }
 
@@ -113,7 +119,7 @@ void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
-// As planning.MAX_WIDTH: the kernels hold a unit times 32 in 32 bits.
+// As planning.MAX_WIDTH: sizes in bytes of what tiles hold stay far below 2^63.
 constexpr std::int64_t kMaxWidth = (std::int64_t{1} << 27) - 1;
 
 bool is_width(std::int64_t n) { return n >= 1 && n <= kMaxWidth; }
@@ -122,16 +128,15 @@ int checked_threads(int n_threads) { return std::clamp(n_threads, 1, 1024); }
 
 class BoundNetwork {
 public:
-    BoundNetwork(const Numpy& numpy, std::int64_t n_features, std::int64_t row_batch,
-                 const std::string& isa)
-        : numpy_(numpy), network_(n_features, row_batch, kernels_named(isa)) {
-        require(is_width(n_features), "n_features is out of range");
-    }
+    BoundNetwork(const Numpy& numpy, std::int64_t n_features, const Array<std::uint32_t>& inputs,
+                 const Array<float>& fill, const Array<std::uint8_t>& steps, const std::string& isa)
+        : numpy_(numpy), network_(checked(n_features, inputs, fill, steps, isa)) {}
 
     void add_layer(std::int64_t n_out, const Array<std::int64_t>& starts,
                    const Array<std::uint32_t>& columns, const Array<float>& weights,
-                   const Array<float>& bias, int activation, float alpha, bool dense_rows,
-                   bool dense_tiles) {
+                   const Array<float>& bias, int activation, float alpha,
+                   const Array<std::uint8_t>& layouts, int height,
+                   const Array<std::uint32_t>& order) {
         const std::int64_t n_in = network_.width(network_.depth());
         require(is_width(n_out), "n_out is out of range");
         require(static_cast<std::int64_t>(starts.shape(0)) == n_out + 1, "starts are too few");
@@ -142,28 +147,109 @@ public:
         }
         const auto nnz = static_cast<std::size_t>(starts.data()[n_out]);
         require(nnz <= columns.shape(0) && nnz <= weights.shape(0), "weights are too few");
-        for (std::size_t i = 0; i < nnz; ++i) {
-            require(columns.data()[i] < n_in, "a column is out of range");
+        for (std::int64_t o = 0; o < n_out; ++o) {
+            for (std::int64_t i = starts.data()[o]; i < starts.data()[o + 1]; ++i) {
+                require(columns.data()[i] < n_in, "a column is out of range");
+                require(i == starts.data()[o] || columns.data()[i - 1] < columns.data()[i],
+                        "columns do not grow");
+            }
         }
         require(activation >= 0 && activation <= static_cast<int>(Activation::log_softmax),
                 "there is no such activation");
+        require(layouts.shape(0) == skprune::kShapes, "layouts are too few");
+        skprune::LayerPlan plan{{}, height, 0, order.data()};
+        bool blocks = false;
+        for (int i = 0; i < skprune::kShapes; ++i) {
+            require(layouts.data()[i] <= static_cast<std::uint8_t>(Layout::blocks),
+                    "there is no such layout");
+            plan.layout[i] = static_cast<Layout>(layouts.data()[i]);
+            blocks = blocks || plan.layout[i] == Layout::blocks;
+        }
+        if (blocks) {
+            require(height == skprune::kQuad || height == 2 * skprune::kQuad,
+                    "blocks are 4 or 8 outputs high");
+            require(order.shape(0) % height == 0, "order must hold whole groups");
+            plan.n_groups = static_cast<std::int64_t>(order.shape(0)) / height;
+            require(plan.n_groups <= n_out, "there are more groups than outputs");
+            std::vector<bool> seen(n_out);
+            std::int64_t found = 0;
+            for (std::size_t i = 0; i < order.shape(0); ++i) {
+                const std::uint32_t o = order.data()[i];
+                require(o <= n_out && (o == n_out || !seen[o]),
+                        "order must hold each output once");
+                if (o < n_out) seen[o] = true;
+                found += o < n_out;
+            }
+            require(found == n_out, "order must hold each output once");
+        }
         network_.add_layer({n_out, n_in, starts.data(), columns.data(), weights.data()},
-                           bias.data(), static_cast<Activation>(activation), alpha, dense_rows,
-                           dense_tiles);
+                           bias.data(), static_cast<Activation>(activation), alpha, plan);
     }
 
     nb::object run(nb::handle X, int n_threads, int depth) const {
-        require(depth >= 0 && depth <= network_.depth(), "there is no layer of this depth");
+        require_depth(depth);
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view;
+        MatrixView view{};
         if (!view_matrix(in, network_.n_features(), view)) return nb::none();
-        const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
-        return filled(numpy_.empty, shape, numpy_.float32, false, false, [&](void* out) {
-            return network_.run(view, checked_threads(n_threads), depth, static_cast<float*>(out));
-        });
+        return run_view(view, n_threads, depth);
+    }
+
+    // The arrays of a CSR matrix. None if it is not finite or an index is out of range: which of
+    // both is for the caller to find out.
+    template <class Value, class Index>
+    nb::object run_csr(const Array<Value>& data, const Array<Index>& indices,
+                       const Array<Index>& starts, int n_threads, int depth) const {
+        require_depth(depth);
+        require(starts.shape(0) >= 1, "starts are too few");
+        MatrixView view{};
+        view.data = reinterpret_cast<const char*>(data.data());
+        view.n_rows = static_cast<std::int64_t>(starts.shape(0)) - 1;
+        view.n_columns = network_.n_features();
+        view.is_double = sizeof(Value) == sizeof(double);
+        // never null, because that would say that X is dense
+        static const Index none = 0;
+        view.indices = indices.shape(0) ? indices.data() : &none;
+        view.starts = starts.data();
+        view.is_long = sizeof(Index) == sizeof(std::int64_t);
+        view.n_stored = static_cast<std::int64_t>(std::min(data.shape(0), indices.shape(0)));
+        return run_view(view, n_threads, depth);
     }
 
 private:
+    static Network checked(std::int64_t n_features, const Array<std::uint32_t>& inputs,
+                           const Array<float>& fill, const Array<std::uint8_t>& steps,
+                           const std::string& isa) {
+        require(is_width(n_features), "n_features is out of range");
+        const auto n_inputs = static_cast<std::int64_t>(inputs.shape(0));
+        for (std::int64_t i = 0; i < n_inputs; ++i) {
+            require(inputs.data()[i] < n_features, "an input is out of range");
+            require(i == 0 || inputs.data()[i - 1] < inputs.data()[i], "inputs do not grow");
+        }
+        require(fill.shape(0) == 0 || static_cast<std::int64_t>(fill.shape(0)) == n_features,
+                "fill is of another length");
+        std::array<std::uint8_t, skprune::kWidest + 1> table;
+        require(steps.shape(0) == table.size(), "steps are of another length");
+        for (std::size_t i = 0; i < table.size(); ++i) {
+            require(steps.data()[i] < skprune::kShapes, "there is no such tile");
+            table[i] = steps.data()[i];
+        }
+        return Network(n_features, n_inputs ? inputs.data() : nullptr, n_inputs,
+                       fill.shape(0) ? fill.data() : nullptr, table, kernels_named(isa));
+    }
+
+    void require_depth(int depth) const {
+        require(depth >= 1 && depth <= network_.depth(), "there is no layer of this depth");
+    }
+
+    nb::object run_view(const MatrixView& view, int n_threads, int depth) const {
+        const nb::tuple shape = nb::make_tuple(view.n_rows, network_.width(depth));
+        return filled(numpy_.empty, shape, numpy_.float32, network_.fills(), false,
+                      [&](void* out) {
+                          return network_.run(view, checked_threads(n_threads), depth,
+                                              static_cast<float*>(out));
+                      });
+    }
+
     const Numpy& numpy_;
     Network network_;
 };
@@ -178,7 +264,7 @@ public:
 
     nb::object predict(nb::handle X, int n_threads) const {
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view;
+        MatrixView view{};
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
         return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, false, [&](void* out) {
@@ -188,7 +274,7 @@ public:
 
     nb::object apply(nb::handle X, int n_threads) const {
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view;
+        MatrixView view{};
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
         const nb::int_ shape(view.n_rows);
         return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, false, [&](void* out) {
@@ -225,7 +311,7 @@ public:
 
     nb::object apply(nb::handle X, int n_threads) const {
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view;
+        MatrixView view{};
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, forest_.n_trees());
         return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, is_double_, [&](void* out) {
@@ -237,7 +323,7 @@ private:
     template <class Fill>
     nb::object sums(nb::handle X, std::int64_t width, const Fill& fill) const {
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view;
+        MatrixView view{};
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, width);
         return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, is_double_,
@@ -326,12 +412,17 @@ NB_MODULE(_kernels, m) {
 
     nb::class_<BoundNetwork>(m, "Network")
         .def("__init__",
-             [](BoundNetwork* self, std::int64_t n_features, std::int64_t row_batch,
+             [](BoundNetwork* self, std::int64_t n_features, const Array<std::uint32_t>& inputs,
+                const Array<float>& fill, const Array<std::uint8_t>& steps,
                 const std::string& isa) {
-                 new (self) BoundNetwork(numpy, n_features, row_batch, isa);
+                 new (self) BoundNetwork(numpy, n_features, inputs, fill, steps, isa);
              })
         .def("add_layer", &BoundNetwork::add_layer)
-        .def("run", &BoundNetwork::run, nb::arg().none(), nb::arg(), nb::arg());
+        .def("run", &BoundNetwork::run, nb::arg().none(), nb::arg(), nb::arg())
+        .def("run_csr", &BoundNetwork::run_csr<float, std::int32_t>)
+        .def("run_csr", &BoundNetwork::run_csr<float, std::int64_t>)
+        .def("run_csr", &BoundNetwork::run_csr<double, std::int32_t>)
+        .def("run_csr", &BoundNetwork::run_csr<double, std::int64_t>);
 
     nb::class_<BoundTree>(m, "Tree")
         .def("__init__",

@@ -148,12 +148,13 @@ void Forest::lay_out(const ForestArrays& arrays, Buffer<Node>& nodes) {
                 ++leaf;
                 continue;
             }
-            const std::int64_t set =
+            const std::int64_t given =
                 arrays.set ? arrays.set[arrays.tree_starts[t] + node] : std::int64_t{-1};
+            const std::int64_t set = std::max(given, std::int64_t{-1});  // all below 0 mean none
             make_split(nodes[at], tree.threshold[node], next,
                        static_cast<std::uint32_t>(tree.feature[node]),
                        static_cast<std::uint32_t>(set + 1));
-            missing_left_[at] = tree.missing_left[node];
+            missing_left_[at] = is_set(tree.missing_left, node);
             next += 2;
         }
     }

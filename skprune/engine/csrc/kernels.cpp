@@ -2,8 +2,7 @@
 #include "kernels.h"
 
 #include "forest_walk.h"
-#include "network_rows.h"
-#include "network_tiles.h"
+#include "network_run.h"
 #include "tree_walk.h"
 
 #define SKPRUNE_STRING_OF(x) #x
@@ -12,7 +11,9 @@
 namespace skprune::SKPRUNE_ISA {
 
 extern const Kernels kernels;
-const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA), run_rows, run_tiles, find_leaves,
-                      run_forest};
+const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA),
+                      {0, TileSums<kNarrow>::kGroup, TileSums<16>::kGroup, TileSums<32>::kGroup,
+                       TileSums<64>::kGroup},
+                      run_network, find_leaves, run_forest};
 
 }  // namespace skprune::SKPRUNE_ISA

@@ -11,12 +11,13 @@ namespace skprune {
 struct Kernels {
     const char* isa;
 
-    // Rows [first, last) of X through `depth` layers into `out`, which is row-major and belongs to
-    // row 0. False if X is not finite there.
-    bool (*run_rows)(const NetworkView&, const MatrixView&, std::int64_t first, std::int64_t last,
-                     int depth, float* out, float* scratch);
-    bool (*run_tiles)(const NetworkView&, const MatrixView&, std::int64_t first, std::int64_t last,
-                      int depth, float* out, float* scratch);
+    // How many outputs a sparse tile of each shape sums side by side.
+    int group[kShapes];
+
+    // Rows [first, last) of X through `depth` layers, at least one, into `out`, which is row-major
+    // and belongs to row 0. False if X is not finite there, or no CSR matrix.
+    bool (*run_network)(const NetworkView&, const MatrixView&, std::int64_t first,
+                        std::int64_t last, int depth, float* out, float* scratch);
 
     // The leaf of each of the rows [first, last), as the number of a node, into leaf[0...].
     // False if a value is infinite, or NaN where the tree does not allow it.
@@ -30,8 +31,7 @@ struct Kernels {
 };
 
 // Floats of scratch memory that the kernels ask for.
-std::size_t row_scratch(const NetworkView&);
-std::size_t tile_scratch(const NetworkView&);
+std::size_t network_scratch(const NetworkView&);
 std::size_t tree_scratch(const MatrixView&, std::int64_t n_rows);
 std::size_t forest_scratch(const ForestView&, const MatrixView&, std::int64_t n_rows);
 

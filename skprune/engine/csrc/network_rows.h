@@ -56,11 +56,39 @@ void add_columns(const LayerView& layer, const Index* outputs, const Active& act
     }
 }
 
-inline void sum_outputs_of_row(const LayerView& layer, const float* in, float* out) {
-    sum_sparse<RowLine>(layer, in, [out](const auto& sums, const std::uint32_t* outputs) {
-        constexpr int kOutputs = sizeof sums / sizeof sums[0];
-        for (int k = 0; k < kOutputs; ++k) out[outputs[k]] = sums[k][0];
-    });
+inline void sum_outputs_of_row(const LayerView& layer, const Stream& stream, float* in,
+                               float* out) {
+    in[layer.n_in] = 0;
+    const auto start = [&layer](std::uint32_t output, float (&sum)[1]) {
+        sum[0] = layer.bias[output];
+    };
+    const auto done = [out](const auto& sums, const std::uint32_t* outputs) {
+        for (int k = 0; k < RowSums::kGroup; ++k) out[outputs[k]] = sums[k][0];
+    };
+    if (stream.inputs16) {
+        sum_stream<RowSums>(stream, stream.inputs16, in, start, done);
+    } else {
+        sum_stream<RowSums>(stream, stream.inputs32, in, start, done);
+    }
+}
+
+// H outputs of a group side by side: a block is one multiply-add of vectors.
+template <int H>
+void add_blocks(const LayerView& layer, const Active& active, float* sums, float* out) {
+    typedef float Group __attribute__((vector_size(H * 4), aligned(16), may_alias));
+    const Blocks& blocks = layer.blocks;
+    const std::int64_t n = blocks.n_groups * H;
+    for (std::int64_t i = 0; i < n; ++i) sums[i] = out[blocks.outputs[i]];
+    for (std::int64_t a = 0; a < active.count; ++a) {
+        const float x = active.value[a];
+        const std::int64_t* start = blocks.input_starts + active.index[a];
+        for (std::int64_t b = start[0]; b < start[1]; ++b) {
+            const std::size_t group = blocks.input_groups[b];
+            Group& sum = *reinterpret_cast<Group*>(sums + group * H);
+            sum += x * *reinterpret_cast<const Group*>(blocks.input_weights + b * H);
+        }
+    }
+    for (std::int64_t i = 0; i < n; ++i) out[blocks.outputs[i]] = sums[i];
 }
 
 // N outputs of a panel whose inputs lie `stride` floats apart. Each output is one sum over the inputs
@@ -100,14 +128,19 @@ inline void add_panels(const LayerView& layer, const Active& active, float* out)
     if (o < n_padded) add_panel<16>(layer.panels + o * layer.n_in, 16, active, out + o);
 }
 
-inline void run_row_layer(const LayerView& layer, const float* in, Active& active, float* out) {
+// `sums` is room for another row of outputs.
+inline void run_row_layer(const LayerView& layer, float* in, Active& active, float* sums,
+                          float* out) {
     const std::int64_t n_padded = (layer.n_out + kPad - 1) / kPad * kPad;
     std::memcpy(out, layer.bias, n_padded * sizeof(float));
     find_active(in, layer.n_in, active);
-    if (layer.panels) {
+    if (layer.layout[0] == Layout::dense) {
         add_panels(layer, active, out);
-    } else if (5 * active.count > 3 * layer.n_in) {
-        sum_outputs_of_row(layer, in, out);
+    } else if (layer.layout[0] == Layout::blocks) {
+        (layer.blocks.height == kQuad ? add_blocks<kQuad> : add_blocks<2 * kQuad>)(layer, active,
+                                                                                  sums, out);
+    } else if (layer.streams[kRowShape].group && 5 * active.count > 3 * layer.n_in) {
+        sum_outputs_of_row(layer, layer.streams[kRowShape], in, out);
     } else if (layer.column_outputs16) {
         add_columns(layer, layer.column_outputs16, active, out);
     } else {
@@ -120,22 +153,20 @@ inline void run_row_layer(const LayerView& layer, const float* in, Active& activ
     }
 }
 
-inline bool run_rows(const NetworkView& network, const MatrixView& X, std::int64_t first,
-                     std::int64_t last, int depth, float* out, float* scratch) {
+inline bool run_row(const NetworkView& network, const MatrixView& X, std::int64_t row, int depth,
+                    float* out, float* scratch) {
     const std::int64_t stride = network.max_width;
     Active active{reinterpret_cast<std::uint32_t*>(scratch + 2 * stride), scratch + 3 * stride, 0};
-    for (std::int64_t row = first; row < last; ++row) {
-        float* here = scratch;
-        float* next = scratch + stride;
-        if (!copy_row(X, row, here)) return false;
-        std::int64_t width = network.n_features;
-        for (int i = 0; i < depth; ++i) {
-            run_row_layer(network.layers[i], here, active, next);
-            std::swap(here, next);
-            width = network.layers[i].n_out;
-        }
-        std::memcpy(out + row * width, here, width * sizeof(float));
+    float* here = scratch;
+    float* next = scratch + stride;
+    if (!copy_inputs<1>(network, X, row, 1, here)) return false;
+    std::int64_t width = 0;
+    for (int i = 0; i < depth; ++i) {
+        run_row_layer(network.layers[i], here, active, scratch + 4 * stride, next);
+        std::swap(here, next);
+        width = network.layers[i].n_out;
     }
+    std::memcpy(out + row * width, here, width * sizeof(float));
     return true;
 }
 

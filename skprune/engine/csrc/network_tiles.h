@@ -23,7 +23,7 @@ SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], i
         for (int k = 0; k < K; ++k) {
             if (k >= n_outputs) break;
             float* line = to(k);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (int v = 0; v < V; ++v) store(line + v * kLanes, f(sums[k][v]));
         }
     };
@@ -38,54 +38,126 @@ SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], i
     }
 }
 
-template <int W>
-void sparse_outputs(const LayerView& layer, const float* in, float* out) {
-    sum_sparse<TileLine<W>>(layer, in, [&](const auto& sums, const std::uint32_t* outputs) {
-        constexpr int kOutputs = sizeof sums / sizeof sums[0];
-        finish(layer, sums, kOutputs,
-               [=](int k) { return out + static_cast<std::int64_t>(outputs[k]) * W; });
-    });
+template <int W, class Index>
+void sparse_outputs(const LayerView& layer, const Stream& stream, const Index* inputs,
+                    const float* in, float* out) {
+    for (int c = 0; c < W; c += TileSums<W>::kColumns) {
+        const auto start = [&layer](std::uint32_t output, Floats (&sums)[TileSums<W>::kVectors]) {
+            const Floats bias = broadcast(layer.bias[output]);
+#pragma GCC unroll 8
+            for (int v = 0; v < TileSums<W>::kVectors; ++v) sums[v] = bias;
+        };
+        const auto done = [&layer, out, c](const auto& sums, const std::uint32_t* outputs) {
+            finish(layer, sums, TileSums<W>::kGroup, [=](int k) {
+                return out + static_cast<std::size_t>(outputs[k]) * W + c;
+            });
+        };
+        sum_stream<TileSums<W>>(stream, inputs, in + c, start, done);
+    }
 }
 
-// Blocks of kQuad * G outputs by V vectors; the input's line is loaded once for all of them.
-template <int W, int V, int G>
-void dense_outputs(const LayerView& layer, const float* in, float* out) {
-    for (std::int64_t o = 0; o < layer.n_out; o += kQuad * G) {
-        const float* weights = layer.quads + o * layer.n_in;
-        for (int c = 0; c < W; c += V * kLanes) {
-            Floats sums[G * kQuad][V];
+template <int W>
+void sparse_outputs(const LayerView& layer, int shape, const float* in, float* out) {
+    const Stream& stream = layer.streams[shape];
+    if (stream.inputs16) {
+        sparse_outputs<W>(layer, stream, stream.inputs16, in, out);
+    } else {
+        sparse_outputs<W>(layer, stream, stream.inputs32, in, out);
+    }
+}
+
+// The inputs of a group of outputs: all of them, or those of its blocks.
+struct EveryInput {
+    std::int64_t count;
+    std::size_t operator[](std::int64_t j) const { return static_cast<std::size_t>(j); }
+};
+struct ListedInputs {
+    std::int64_t count;
+    const std::uint32_t* list;
+    std::size_t operator[](std::int64_t j) const { return list[j]; }
+};
+
+// kQuads * 4 outputs by V vectors; an input's line is loaded once for all of them. The weights of a
+// quad lie side by side, those of the next one `stride` floats further.
+template <int W, int V, int kQuads, class Inputs>
+SKPRUNE_INLINE void sum_quads(const float* weights, std::size_t stride, int step,
+                              const Inputs& inputs, const float* in,
+                              Floats (&sums)[kQuads * kQuad][V]) {
+    for (std::int64_t j = 0; j < inputs.count; ++j) {
+        const float* line = in + inputs[j] * W;
+        Floats x[V];
 #pragma GCC unroll 8
-            for (int k = 0; k < G * kQuad; ++k) {
+        for (int v = 0; v < V; ++v) x[v] = load(line + v * kLanes);
+#pragma GCC unroll 8
+        for (int k = 0; k < kQuads * kQuad; ++k) {
+            const Floats weight = broadcast(weights[k / kQuad * stride + j * step + k % kQuad]);
+#pragma GCC unroll 8
+            for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
+        }
+    }
+}
+
+template <int W, int V, int kQuads>
+void dense_outputs(const LayerView& layer, const float* in, float* out) {
+    constexpr int K = kQuads * kQuad;
+    const EveryInput inputs{layer.n_in};
+    const std::size_t stride = static_cast<std::size_t>(layer.n_in) * kQuad;
+    for (std::int64_t o = 0; o < layer.n_out; o += K) {
+        for (int c = 0; c < W; c += V * kLanes) {
+            Floats sums[K][V];
+#pragma GCC unroll 8
+            for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 8
                 for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[o + k]);
             }
-            for (std::int64_t j = 0; j < layer.n_in; ++j) {
-                Floats x[V];
-#pragma GCC unroll 8
-                for (int v = 0; v < V; ++v) x[v] = load(in + j * W + c + v * kLanes);
-#pragma GCC unroll 8
-                for (int k = 0; k < G * kQuad; ++k) {
-                    const std::int64_t quad = k / kQuad * layer.n_in + j;
-                    const Floats weight = broadcast(weights[quad * kQuad + k % kQuad]);
-#pragma GCC unroll 8
-                    for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
-                }
-            }
+            sum_quads<W, V, kQuads>(layer.quads + o * layer.n_in, stride, kQuad, inputs, in + c,
+                                    sums);
             const std::int64_t here = layer.n_out - o;
-            const int n_outputs = here < G * kQuad ? static_cast<int>(here) : G * kQuad;
+            const int n_outputs = here < K ? static_cast<int>(here) : K;
             finish(layer, sums, n_outputs, [&](int k) { return out + (o + k) * W + c; });
         }
     }
 }
 
+template <int W, int V, int kQuads>
+void block_outputs(const LayerView& layer, const float* in, float* out) {
+    constexpr int K = kQuads * kQuad;
+    const Blocks& blocks = layer.blocks;
+    for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
+        const std::uint32_t* outputs = blocks.outputs + g * K;
+        const std::int64_t first = blocks.group_starts[g];
+        const ListedInputs inputs{blocks.group_starts[g + 1] - first, blocks.group_inputs + first};
+        for (int c = 0; c < W; c += V * kLanes) {
+            Floats sums[K][V];
+#pragma GCC unroll 8
+            for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 8
+                for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[outputs[k]]);
+            }
+            sum_quads<W, V, kQuads>(blocks.group_weights + first * K, kQuad, K, inputs, in + c,
+                                    sums);
+            finish(layer, sums, K, [&](int k) {
+                return out + static_cast<std::size_t>(outputs[k]) * W + c;
+            });
+        }
+    }
+}
+
+// `in` has a line to spare behind the inputs, and `out` behind the outputs: what pads groups of
+// outputs reads zeros there, and writes there.
 template <int W>
-void run_layer(const LayerView& layer, const float* in, float* out) {
-    if (layer.terms) {
-        sparse_outputs<W>(layer, in, out);
-    } else if constexpr (W == kLanes) {
-        dense_outputs<W, 1, 2>(layer, in, out);
+void run_layer(const LayerView& layer, int shape, float* in, float* out) {
+    // A narrow tile has fewer vectors a unit, and takes more outputs to fill the registers.
+    constexpr bool kOne = W == kLanes;
+    if (layer.layout[shape] == Layout::sparse) {
+        std::memset(in + layer.n_in * W, 0, W * sizeof(float));
+        sparse_outputs<W>(layer, shape, in, out);
+    } else if (layer.layout[shape] == Layout::dense) {
+        dense_outputs<W, kOne ? 1 : 2, kOne ? 2 : 1>(layer, in, out);
+    } else if (layer.blocks.height == 2 * kQuad) {
+        block_outputs<W, 1, 2>(layer, in, out);
     } else {
-        dense_outputs<W, 2, 1>(layer, in, out);
+        block_outputs<W, kOne ? 1 : 2, 1>(layer, in, out);
     }
     if (layer.activation >= Activation::softmax) {
         softmax_tile<W>(out, layer.n_out, layer.activation == Activation::log_softmax);
@@ -118,31 +190,18 @@ void copy_out(const float* tile, std::int64_t width, int n_rows, float* out) {
 }
 
 template <int W>
-bool run_tile(const NetworkView& network, const MatrixView& X, std::int64_t first, int n_rows,
-              int depth, float* out, float* scratch) {
+bool run_tile(const NetworkView& network, int shape, const MatrixView& X, std::int64_t first,
+              int n_rows, int depth, float* out, float* scratch) {
     float* here = scratch;
-    float* next = scratch + network.max_width * kTile;
-    if (!copy_tile<W>(X, first, n_rows, here)) return false;
-    std::int64_t width = network.n_features;
+    float* next = scratch + network.max_width * W;
+    if (!copy_inputs<W>(network, X, first, n_rows, here)) return false;
+    std::int64_t width = 0;
     for (int i = 0; i < depth; ++i) {
-        run_layer<W>(network.layers[i], here, next);
+        run_layer<W>(network.layers[i], shape, here, next);
         std::swap(here, next);
         width = network.layers[i].n_out;
     }
     copy_out<W>(here, width, n_rows, out + first * width);
-    return true;
-}
-
-// A tile costs the same however many of its columns are used, so what remains of X takes the
-// narrowest that holds it. The narrowest of all is a vector.
-inline bool run_tiles(const NetworkView& network, const MatrixView& X, std::int64_t first,
-                      std::int64_t last, int depth, float* out, float* scratch) {
-    constexpr int kNarrow = kLanes > 8 ? kLanes : 8;
-    for (; first < last; first += kTile) {
-        const int n = last - first < kTile ? static_cast<int>(last - first) : kTile;
-        const auto run = n <= kNarrow ? run_tile<kNarrow> : n <= 16 ? run_tile<16> : run_tile<32>;
-        if (!run(network, X, first, n, depth, out, scratch)) return false;
-    }
     return true;
 }
 

@@ -42,6 +42,31 @@ SKPRUNE_INLINE Floats repeat(float x, std::index_sequence<I...>) {
 
 SKPRUNE_INLINE Floats broadcast(float x) { return repeat(x, std::make_index_sequence<kLanes>()); }
 
+// Four weights, in every quarter of a vector, so that spreading one of them stays in its quarter:
+// shuffles across quarters are slow.
+typedef float Quarter __attribute__((vector_size(16), may_alias));
+typedef Floats WeightQuad;
+
+template <std::size_t... I>
+SKPRUNE_INLINE Floats repeat_quarter(Quarter x, std::index_sequence<I...>) {
+    return __builtin_shufflevector(x, x, (I % 4)...);
+}
+
+SKPRUNE_INLINE WeightQuad load_weight_quad(const float* aligned) {
+    return repeat_quarter(*reinterpret_cast<const Quarter*>(aligned),
+                          std::make_index_sequence<kLanes>());
+}
+
+template <std::size_t E, std::size_t... I>
+SKPRUNE_INLINE Floats repeat_element(WeightQuad x, std::index_sequence<I...>) {
+    return __builtin_shufflevector(x, x, (I / 4 * 4 + E)...);
+}
+
+template <std::size_t E>
+SKPRUNE_INLINE Floats broadcast_element(WeightQuad x) {
+    return repeat_element<E>(x, std::make_index_sequence<kLanes>());
+}
+
 // A value from an array of any alignment.
 template <class T>
 SKPRUNE_INLINE T read(const char* p) {

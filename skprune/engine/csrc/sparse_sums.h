@@ -1,5 +1,9 @@
 // The sums of a sparse layer, for a tile of rows or for a lone one: non-zeros in a stream, several
 // outputs side by side.
+//
+// What bounds a tile is loads: two a cycle on most processors, as many as multiply-adds, each of
+// which needs one for its input. So the rest comes by fours: the weights of a quad in one load, to be
+// spread within the register, and their inputs' numbers in another.
 #pragma once
 
 #include "simd.h"
@@ -11,85 +15,98 @@ namespace skprune::SKPRUNE_ISA {
 // two a cycle), few enough to stay in the 16 registers of SSE and AVX.
 constexpr int kChains = 8;
 
-// The values of one unit, as many vectors as a tile of W columns has ...
+// A tile of W columns: as many vectors a unit as that is, and outputs to make up the accumulators.
 template <int W>
-struct TileLine {
+struct TileSums {
     using Value = Floats;
-    static constexpr int kValues = W / kLanes;
-    static constexpr int kOutputs = kChains > kValues ? kChains / kValues : 1;
-    static constexpr int kScale = kTile / W;
-    static SKPRUNE_INLINE Floats repeat(float x) { return broadcast(x); }
+    static constexpr int kColumns = W < kChains * kLanes ? W : kChains * kLanes;  // at a time
+    static constexpr int kVectors = kColumns / kLanes;
+    static constexpr int kGroup = kChains / kVectors;
+    static constexpr int kStride = W;
+    using Quad = WeightQuad;
+    template <int E>
+    static SKPRUNE_INLINE Floats spread(const Quad& quad) { return broadcast_element<E>(quad); }
     static SKPRUNE_INLINE Floats value(const float* x, int v) { return load(x + v * kLanes); }
 };
 
-// ... or the one number of a lone row. Four outputs: eight streams would need too many pointers.
-struct RowLine {
+// A lone row reads the stream of one shape, as scalars.
+constexpr int kRowShape = 2;
+struct RowSums {
     using Value = float;
-    static constexpr int kValues = 1;
-    static constexpr int kOutputs = 4;
-    static constexpr int kScale = kTile;
-    static SKPRUNE_INLINE float repeat(float x) { return x; }
+    static constexpr int kVectors = 1;
+    static constexpr int kGroup = TileSums<kWidths[kRowShape]>::kGroup;
+    static constexpr int kStride = 1;
+    struct Quad { const float* weights; };
+    template <int E>
+    static SKPRUNE_INLINE float spread(const Quad& quad) { return quad.weights[E]; }
     static SKPRUNE_INLINE float value(const float* x, int) { return *x; }
 };
 
-// Adds to K outputs their terms. `left` falls from the first output to the last, so all have as
-// many in common as the last has; what remains is shared by half of them, and so on.
-template <class Shape, int K>
-SKPRUNE_INLINE void add_terms(const Term** terms, std::int64_t* left, const float* in,
-                              typename Shape::Value (*sums)[Shape::kValues]) {
-    const std::int64_t common = left[K - 1];
-    for (std::int64_t i = 0; i < common; ++i) {
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            const Term term = terms[k][i];
-            const typename Shape::Value weight = Shape::repeat(term.weight);
-            const float* x = in + term.at / Shape::kScale;
-#pragma GCC unroll 8
-            for (int v = 0; v < Shape::kValues; ++v) sums[k][v] += weight * Shape::value(x, v);
-        }
+SKPRUNE_INLINE void load_quad(const float* weights, WeightQuad& quad) {
+    quad = load_weight_quad(weights);
+}
+SKPRUNE_INLINE void load_quad(const float* weights, RowSums::Quad& quad) { quad.weights = weights; }
+
+// The numbers of four inputs, in one load or two; element E of them.
+struct ShortIndices {
+    std::uint64_t four;
+    explicit SKPRUNE_INLINE ShortIndices(const std::uint16_t* p) { std::memcpy(&four, p, 8); }
+    template <int E>
+    SKPRUNE_INLINE std::size_t get() const { return static_cast<std::uint16_t>(four >> (16 * E)); }
+};
+struct LongIndices {
+    std::uint64_t two[2];
+    explicit SKPRUNE_INLINE LongIndices(const std::uint32_t* p) { std::memcpy(two, p, 16); }
+    template <int E>
+    SKPRUNE_INLINE std::size_t get() const {
+        return static_cast<std::uint32_t>(two[E / 2] >> (32 * (E % 2)));
     }
-    if constexpr (K > 1) {
+};
+SKPRUNE_INLINE ShortIndices load_indices(const std::uint16_t* p) { return ShortIndices(p); }
+SKPRUNE_INLINE LongIndices load_indices(const std::uint32_t* p) { return LongIndices(p); }
+
+template <class Sums, int E, int kFirst, class Quad, class Indices>
+SKPRUNE_INLINE void add_slot(const Quad& quad, const Indices& indices, const float* in,
+                             typename Sums::Value (&sums)[Sums::kGroup][Sums::kVectors]) {
+    constexpr int k = (kFirst + E) % Sums::kGroup;
+    const typename Sums::Value weight = Sums::template spread<E>(quad);
+    const float* x = in + indices.template get<E>() * Sums::kStride;
 #pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] += common;
-            left[k] -= common;
-        }
-        if (left[0] > 0) {
-            add_terms<Shape, K / 2>(terms, left, in, sums);
-            add_terms<Shape, K / 2>(terms + K / 2, left + K / 2, in, sums + K / 2);
-        }
-    }
+    for (int v = 0; v < Sums::kVectors; ++v) sums[k][v] += weight * Sums::value(x, v);
 }
 
-// Sums the outputs from `o` on, bias first, in groups of K, then what is left in smaller groups.
-// `done` takes the sums of a group and the numbers of its outputs.
-template <class Shape, int K, class Done>
-void sum_outputs(const LayerView& layer, std::int64_t o, const float* in, const Done& done) {
-    for (; o + K <= layer.n_out; o += K) {
-        const std::uint32_t* outputs = layer.term_outputs + o;
-        const Term* terms[K];
-        std::int64_t left[K];
-        typename Shape::Value sums[K][Shape::kValues];
+template <class Sums, int kFirst, class Index>
+SKPRUNE_INLINE void add_quad(const float* weights, const Index* inputs, const float* in,
+                             typename Sums::Value (&sums)[Sums::kGroup][Sums::kVectors]) {
+    typename Sums::Quad quad;
+    load_quad(weights + kFirst, quad);
+    const auto indices = load_indices(inputs + kFirst);
+    add_slot<Sums, 0, kFirst>(quad, indices, in, sums);
+    add_slot<Sums, 1, kFirst>(quad, indices, in, sums);
+    add_slot<Sums, 2, kFirst>(quad, indices, in, sums);
+    add_slot<Sums, 3, kFirst>(quad, indices, in, sums);
+}
+
+// Sums all outputs of a stream, each over its inputs in order. `start` makes the sums of an output,
+// `done` takes those of a group and the numbers of its outputs.
+template <class Sums, class Index, class Start, class Done>
+SKPRUNE_INLINE void sum_stream(const Stream& stream, const Index* inputs, const float* in,
+                               const Start& start, const Done& done) {
+    constexpr int K = Sums::kGroup;
+    constexpr int kSlots = K < kQuad ? kQuad : K;
+    const float* weights = stream.weights;
+    for (std::int64_t g = 0; g < stream.n_groups; ++g) {
+        const std::uint32_t* outputs = stream.outputs + g * K;
+        typename Sums::Value sums[K][Sums::kVectors];
 #pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) {
-            terms[k] = layer.terms + layer.term_starts[o + k];
-            left[k] = layer.term_starts[o + k + 1] - layer.term_starts[o + k];
-#pragma GCC unroll 8
-            for (int v = 0; v < Shape::kValues; ++v) {
-                sums[k][v] = Shape::repeat(layer.bias[outputs[k]]);
-            }
+        for (int k = 0; k < K; ++k) start(outputs[k], sums[k]);
+        const std::int64_t end = stream.starts[g + 1];
+        for (std::int64_t i = stream.starts[g]; i < end; i += kSlots) {
+            add_quad<Sums, 0>(weights + i, inputs + i, in, sums);
+            if constexpr (kSlots > kQuad) add_quad<Sums, kQuad>(weights + i, inputs + i, in, sums);
         }
-        add_terms<Shape, K>(terms, left, in, sums);
         done(sums, outputs);
     }
-    if constexpr (K > 1) {
-        if (o < layer.n_out) sum_outputs<Shape, K / 2>(layer, o, in, done);
-    }
-}
-
-template <class Shape, class Done>
-void sum_sparse(const LayerView& layer, const float* in, const Done& done) {
-    sum_outputs<Shape, Shape::kOutputs>(layer, 0, in, done);
 }
 
 }  // namespace skprune::SKPRUNE_ISA

@@ -76,7 +76,7 @@ Tree::Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan,
         } else {
             nodes_[i] = Node{round_down(arrays.threshold[node]), next,
                              static_cast<std::uint32_t>(arrays.feature[node]),
-                             arrays.missing_left[node]};
+                             is_set(arrays.missing_left, node)};
             next += 2;
         }
     }

@@ -20,6 +20,11 @@ struct TreeArrays {
     const double* value;
 };
 
+// numpy's bools are bytes, which need not be 0 or 1, as those of C++ must.
+inline bool is_set(const bool* flags, std::int64_t i) {
+    return reinterpret_cast<const unsigned char*>(flags)[i] != 0;
+}
+
 // The nodes that the root reaches, level by level, siblings side by side.
 std::vector<std::int64_t> level_order(const TreeArrays& arrays);
 

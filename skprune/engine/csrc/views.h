@@ -9,7 +9,8 @@
 
 namespace skprune {
 
-// A 2-D array of float32 or float64 as Python hands it over: any strides, any alignment.
+// A 2-D array of float32 or float64 as Python hands it over: any strides, any alignment. Of a CSR
+// matrix, `data` holds the stored values side by side, and the strides say nothing.
 struct MatrixView {
     const char* data;
     std::int64_t n_rows;
@@ -17,6 +18,10 @@ struct MatrixView {
     std::int64_t row_stride;  // bytes
     std::int64_t column_stride;
     bool is_double;
+    const void* indices;  // null unless CSR; int32 or int64, which nobody has checked yet
+    const void* starts;
+    bool is_long;           // the indices
+    std::int64_t n_stored;  // how many values and indices there are
 };
 
 // In the order of ACTIVATIONS in activations.py.
@@ -33,30 +38,56 @@ enum class Activation : int {
     log_softmax,
 };
 
-constexpr int kTile = 32;   // rows of X that go through the network together
+// The rows of X go through the network in tiles, feature-major, of so many; the first is a lone row.
+constexpr int kWidths[] = {1, 8, 16, 32, 64};
+constexpr int kShapes = 5;
+constexpr int kWidest = 64;
+
 constexpr int kPanel = 64;  // outputs that a dense layer computes together for a lone row
 constexpr int kPad = 16;    // floats in a cache line: lone rows are padded to whole lines
 constexpr int kQuad = 4;    // outputs whose weights a dense tile kernel reads together
 
-// One non-zero as a tile kernel streams it.
-struct Term {
-    float weight;
-    std::uint32_t at;  // column * kTile: where its input starts in a tile, in floats
+// What a layer's weights are laid out for. In the order of KERNELS in planning.py.
+enum class Layout : std::uint8_t { sparse, dense, blocks };
+
+// The non-zeros as the tiles of one shape stream them. Outputs go in groups of K, the longest first,
+// whose terms alternate: slot s of a group is term s / K of its output s % K. Groups are padded to
+// whole quads of slots with zeros at input n_in, a line of zeros, and with output n_out.
+struct Stream {
+    int group;  // K; 0: there is no such stream
+    std::int64_t n_groups;
+    const std::uint32_t* outputs;      // n_groups * K
+    const std::int64_t* starts;        // n_groups + 1, in slots
+    const float* weights;              // slots
+    const std::uint16_t* inputs16;     // slots; short ones where they suffice, else null
+    const std::uint32_t* inputs32;
 };
 
-// A layer holds two of four forms, one for tiles and one for lone rows; the others are null. Where
-// lone rows are sparse tiles must be, too: a lone row may use either form.
+// Outputs in groups of 4 or 8 that share their inputs, in an order of its own: a block is one input
+// of a group, with a weight for each output. Tiles go group by group, lone rows input by input.
+struct Blocks {
+    int height;
+    std::int64_t n_groups;
+    const std::uint32_t* outputs;       // n_groups * height; what is no output is n_out
+    const float* group_weights;         // blocks * height
+    const std::int64_t* group_starts;   // n_groups + 1, in blocks
+    const std::uint32_t* group_inputs;  // blocks
+    const float* input_weights;
+    const std::int64_t* input_starts;  // n_in + 1
+    const std::uint32_t* input_groups;
+};
+
+// A layer holds the layouts that its kernels read; the others are null.
 struct LayerView {
     std::int64_t n_in;
     std::int64_t n_out;
     Activation activation;
     float alpha;
-    const float* bias;  // padded with zeros to whole lines
+    Layout layout[kShapes];  // by shape of the tile
+    const float* bias;       // padded with zeros to whole lines
 
-    // Tiles, sparse: the non-zeros output by output, longest output first.
-    const Term* terms;
-    const std::int64_t* term_starts;     // n_out + 1
-    const std::uint32_t* term_outputs;   // which output each run of terms is
+    Stream streams[kShapes];  // that of tiles of 16 serves lone rows, too
+    Blocks blocks;
 
     // Tiles, dense: four outputs interleaved, input by input; padded to eight outputs.
     const float* quads;
@@ -73,8 +104,13 @@ struct LayerView {
 
 struct NetworkView {
     const LayerView* layers;
-    std::int64_t n_features;
-    std::int64_t max_width;  // over the input and all outputs, padded to whole lines
+    std::int64_t n_features;   // columns of X
+    std::int64_t n_inputs;     // columns that are read
+    const std::uint32_t* inputs;  // which, in order; null for all
+    const float* fill;         // n_features, padded: what stands in for NaN; null: NaN is refused
+    std::int64_t max_width;    // over the inputs and all outputs, padded to whole lines
+    int widest;                // shape of tile that is ever used
+    std::uint8_t steps[kWidest + 1];  // for so many rows left: the shape of the next tile
 };
 
 // Children of a split are neighbours: right = left + 1. A leaf is its own left child behind a

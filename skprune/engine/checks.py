@@ -111,16 +111,31 @@ def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.
 
 
 def refuse_stray_indices(X: Any) -> Any:
-    """Give the same matrix, checked: scipy's own code writes wherever an index points."""
-    if X.format not in ("csr", "csc", "bsr"):
-        return X
-    # a second matrix over the same arrays, because the check tidies what it is called on
-    same = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    """Give the same sparse matrix, checked: scipy's own code writes wherever an index points."""
+    make, shape = type(X), X.shape
     try:
-        same.check_format(full_check=True)
-    except ValueError as error:
+        # matrices of the same arrays, because checks tidy what they are called on
+        if X.format == "coo":
+            return make((X.data, X.coords), shape=shape)  # which looks at every index
+        if X.format == "dia":
+            return make((X.data, X.offsets), shape=shape)
+        if X.format in ("csr", "csc", "bsr"):
+            X = make((X.data, X.indices, X.indptr), shape=shape)
+        elif X.format == "lil":
+            if [len(row) for row in X.rows] != [len(values) for values in X.data]:
+                raise ValueError("its lists of columns and of values differ in length")
+            X = X.tocsr()
+        else:
+            X = X.tocsr()
+        # two things that scipy's own check, which follows, leaves out
+        if (np.diff(X.indptr) < 0).any():
+            raise ValueError("index pointer values must not decrease")
+        if X.format == "bsr" and np.any(np.mod(shape, X.blocksize)):
+            raise ValueError(f"its shape {shape} is no multiple of its blocks {X.blocksize}")
+        X.check_format(full_check=True)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"X must be a valid sparse matrix, but {error}.") from error
-    return same
+    return X
 
 
 def n_threads(n_jobs: int | None) -> int:

@@ -24,7 +24,6 @@ from skprune.engine.checks import (
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import KERNELS, MAX_WIDTH, Plan, plan_network, table
 
-
 # What a thread must have to do, or to start it takes longer than it saves.
 _THREAD_NANOSECONDS = 60_000
 

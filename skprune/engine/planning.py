@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE
+from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, SECOND_CACHE
 
 if TYPE_CHECKING:
     from skprune.engine.network import Layer
@@ -108,26 +108,39 @@ def cost_of_layer(
     >>> sparse < cost_of_layer("avx2", "dense", 16, 10_000, 100, 100)
     True
     """
-    a_multiply, a_miss, an_output, a_layer = COSTS[_measured(isa)][kernel, width]
+    counts = counts_of(kernel, width, multiplies, n_in, n_out)
+    return sum(a * n for a, n in zip(COSTS[_measured(isa)][kernel, width], counts, strict=True))
+
+
+def counts_of(
+    kernel: str, width: int, multiplies: int, n_in: int, n_out: int
+) -> tuple[float, float, int, int]:
+    """Return what has a price: multiplies, those that wait for memory, outputs, and the layer.
+
+    A tile waits for its inputs where they are too many for the nearest cache, a lone row for the
+    weights where they are too many for the second.
+
+    Examples
+    --------
+    >>> counts_of("sparse", 16, 1000, 1024, 50)
+    (1000.0, 500.0, 50, 1)
+    >>> counts_of("dense", 1, 2**20, 1024, 1024)
+    (524288.0, 458752.0, 1024, 1)
+    """
     work = multiplies * (ACTIVE if width == 1 else 1.0)
-    return work * (a_multiply + a_miss * misses(n_in, width)) + n_out * an_output + a_layer
+    held = 4 * n_in * width if width > 1 else _BYTES[kernel] * multiplies
+    cache = SECOND_CACHE if width == 1 else NEAREST_CACHE
+    return work, work * max(0.0, 1 - cache / max(1, held)), n_out, 1
+
+
+# of a weight, as lone rows read it
+_BYTES = {"sparse": 6, "dense": 4, "blocks": 5}
 
 
 def cost_of_copy(isa: str, width: int, n_inputs: int) -> float:
     """Return the nanoseconds that it is expected to take to bring in a tile of X."""
     an_input, a_tile = COPY[_measured(isa)][width]
     return n_inputs * an_input + a_tile
-
-
-def misses(n_in: int, width: int) -> float:
-    """Return the share of a tile's inputs that the nearest cache cannot hold.
-
-    Examples
-    --------
-    >>> misses(256, 16), misses(1024, 16)
-    (0.0, 0.5)
-    """
-    return max(0.0, 1 - NEAREST_CACHE / (4 * n_in * width))
 
 
 def _measured(isa: str) -> str:
@@ -138,15 +151,12 @@ def _measured(isa: str) -> str:
 def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
     """Return the tile to begin with for every number of rows left, and what 64 rows cost so."""
     most = WIDTHS[-1]
-    total, steps = np.zeros(most + 1), np.zeros(most + 1, np.uint8)
+    total, steps = [0.0], [0]
     for n in range(1, most + 1):
-        ways = [
-            cost + (total[n - width] if n > width else 0.0)
-            for width, cost in zip(WIDTHS, costs, strict=True)
-        ]
-        steps[n] = int(np.argmin(ways))
-        total[n] = ways[steps[n]]
-    return steps, float(total[most])
+        ways = [cost + total[max(n - width, 0)] for width, cost in zip(WIDTHS, costs, strict=True)]
+        total.append(min(ways))
+        steps.append(ways.index(total[n]))
+    return np.array(steps, np.uint8), total[most]
 
 
 def _best_blocks(layer: Layer) -> tuple[int, np.ndarray, int]:

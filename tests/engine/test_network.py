@@ -3,16 +3,19 @@
 import copy
 import pickle
 import re
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from scipy.special import log_softmax
 
-from skprune.engine import ACTIVATIONS, Layer, Network
+from skprune.engine import ACTIVATIONS, Layer, Network, isa, planning
+from skprune.engine.costs import COSTS
+from skprune.engine.planning import KERNELS, WIDTHS, cost_of_copy
 from tests.engine.cases import LAYOUTS, batches, networks, oracle, random_network
 
 RELUS = ["relu"] * 9 + ["identity"]
@@ -346,3 +349,247 @@ def test_an_unknown_engine_is_refused():
 def test_the_error_names_the_layer():
     with pytest.raises(ValueError, match=r"layers\[1\] \(head\)\.bias"):
         Network([Layer(GOOD, np.zeros(2)), Layer(GOOD, np.zeros(1), name="head")])
+
+
+def _with_gaps(X, seed=0, share=0.6):
+    X = X.copy()
+    X[np.random.default_rng(seed).random(X.shape) < share] = 0
+    return X
+
+
+SPARSE = {
+    "csr": csr_array,
+    "csr of int64 indices": lambda X: _long_indices(csr_array(X)),
+    "csr_matrix": csr_matrix,
+    "float64": lambda X: csr_array(X.astype(np.float64)),
+    "csc": csc_array,
+    "coo": coo_array,
+    "unsorted": lambda X: csr_array(X)[:, ::-1][:, ::-1],
+}
+
+
+def _long_indices(X):
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("kind", SPARSE)
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 8, 17, 70, 300])
+def test_sparse_rows_predict_what_dense_ones_do(n_rows, kind, engine):
+    network = random_network([60, 40, 3], 0.2, RELUS, seed=0, engine=engine)
+    X = _with_gaps(np.random.default_rng(1).normal(size=(n_rows, 60)).astype(np.float32))
+    sparse = SPARSE[kind](X)
+    before = sparse.copy()
+    tolerance = 0 if engine == "native" else 1e-6
+    for n_jobs in (1, 2):
+        got = network.predict(sparse, n_jobs)
+        np.testing.assert_allclose(got, network.predict(X), tolerance, tolerance)
+    np.testing.assert_allclose(
+        network.transform(sparse), network.transform(X), tolerance, tolerance
+    )
+    assert (sparse != before).nnz == 0
+
+
+def test_entries_given_twice_are_added():
+    X = csr_array((np.float32([1, 2, 4]), [1, 0, 1], [0, 3]), shape=(1, 2))
+    network = Network([Layer(csr_array(np.float32([[1, 10]])), np.zeros(1))], "native")
+    for n in (1, 5):
+        np.testing.assert_array_equal(network.predict(_stack(X, n)), np.full((n, 1), 52.0))
+
+
+def _stack(X, n):
+    data, indices = np.tile(X.data, n), np.tile(X.indices, n)
+    return csr_array((data, indices, np.arange(n + 1) * X.nnz), shape=(n, X.shape[1]))
+
+
+@pytest.mark.parametrize("n_rows", [1, 30])
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("indices", 4, "valid sparse matrix"),
+        ("indices", -1, "valid sparse matrix"),
+        ("indptr", 10**6, "valid sparse matrix"),
+        ("indptr", -3, "valid sparse matrix"),
+        ("data", np.nan, "NaN, infinity"),
+        ("data", np.inf, "NaN, infinity"),
+    ],
+)
+def test_bad_sparse_rows_are_refused(name, value, error, n_rows):
+    network = random_network([4, 3], 1.0, ["identity"], seed=0)
+    X = csr_array(np.ones((n_rows, 4), np.float32))
+    getattr(X, name)[-1 if name != "indptr" else n_rows] = value
+    with pytest.raises(ValueError, match=error):
+        network.predict(X)
+    with pytest.raises(ValueError, match="4 columns"):
+        network.predict(csr_array((2, 5)))
+    with pytest.raises(ValueError, match="must be numeric"):
+        network.predict(csr_array((2, 4), dtype=complex))
+
+
+def test_a_huge_sparse_matrix_is_never_dense():
+    n, width = 200_000, 100_000  # 80 GB, were it dense
+    rng = np.random.default_rng(0)
+    columns = rng.integers(0, width, n)
+    X = csr_array((np.ones(n, np.float32), columns, np.arange(n + 1)), shape=(n, width))
+    few = np.unique(columns)[:50]
+    weight = csr_array((np.arange(1.0, 51.0), few, [0, 50]), shape=(1, width))
+    got = Network([Layer(weight, np.zeros(1))], "native").predict(X, n_jobs=2)[:, 0]
+    np.testing.assert_array_equal(got, (X @ weight.T).toarray()[:, 0])
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("n_rows", [1, 3, 8, 20, 64, 130])
+@pytest.mark.parametrize("n_used", [0, 1, 7, 40])
+def test_inputs_that_nobody_reads(n_used, n_rows, engine):
+    rng = np.random.default_rng(0)
+    weight = np.zeros((20, 101), np.float32)
+    weight[:, rng.permutation(101)[:n_used]] = rng.normal(size=(20, n_used))
+    network = Network([Layer(csr_array(weight), np.ones(20), "relu")], engine)
+    X = rng.normal(size=(n_rows, 101)).astype(np.float32)
+    for layout in ("C", "float64", "every second column"):
+        got = network.predict(LAYOUTS[layout](X))
+        np.testing.assert_allclose(got, oracle(network, X), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(network.predict(csr_array(X)), oracle(network, X), 1e-5, 1e-5)
+    # what nobody reads is looked at all the same
+    X[-1, np.flatnonzero(~weight.any(axis=0))[-1]] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        network.predict(X)
+
+
+def test_a_large_declared_width_costs_no_memory():
+    width = 2**27 - 1
+    w = csr_array((np.float32([2, 3]), ([0, 1], [5, width - 1])), shape=(2, width))
+    tracemalloc.start()
+    network = Network([Layer(w, np.zeros(2))])
+    X = csr_array((np.float32([7, 1]), ([0, 0], [width - 1, 5])), shape=(1, width))
+    np.testing.assert_array_equal(network.predict(X), [[2, 21]])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("n_rows", [1, 3, 8, 20, 64, 130])
+@pytest.mark.parametrize("density", [0.01, 0.5])
+def test_fill_stands_in_for_nan(density, n_rows, engine):
+    rng = np.random.default_rng(0)
+    plain = random_network([45, 30, 2], density, RELUS, seed=0, engine=engine)
+    fill = rng.normal(size=45).astype(np.float32)
+    network = Network(plain.layers, engine, fill=fill)
+    assert (plain.allow_nan, network.allow_nan) == (False, True)
+    X = rng.normal(size=(n_rows, 45)).astype(np.float32)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    filled = np.where(np.isnan(X), fill, X)
+    for layout in ("C", "float64", "every second column", "Fortran"):
+        for method in ("predict", "transform"):
+            got = getattr(network, method)(LAYOUTS[layout](X))
+            np.testing.assert_array_equal(got, getattr(plain, method)(LAYOUTS[layout](filled)))
+    # in a sparse X what is not stored is zero, and no NaN
+    holes = _with_gaps(X)
+    np.testing.assert_allclose(
+        network.predict(csr_array(holes)), network.predict(holes), rtol=1e-6, atol=1e-6
+    )
+    X[0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"X contains infinity"):
+        network.predict(X)
+
+
+def test_fill_is_kept_and_checked():
+    fill = np.float32([1, 2, 3])
+    network = Network(random_network([3, 2], 1.0, ["identity"], seed=0).layers, fill=fill)
+    X = np.full((2, 3), np.nan)
+    for twin in (pickle.loads(pickle.dumps(network)), network.with_engine("scipy")):
+        np.testing.assert_allclose(twin.predict(X), network.predict(X), rtol=1e-6)
+    for bad, message in (
+        (np.zeros(2), r"fill must have shape \(3,\)"),
+        ([1, 2, np.nan], "fill contains NaN"),
+        (["a", "b", "c"], "fill must be numeric"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Network(network.layers, fill=bad)
+
+
+def test_transform_of_one_layer_fills_and_reads_sparse_rows():
+    network = Network(random_network([3, 2], 1.0, ["relu"], seed=0).layers, fill=np.ones(3))
+    np.testing.assert_array_equal(network.transform([[np.nan, 2, 3]]), [[1, 2, 3]])
+    np.testing.assert_array_equal(network.transform(csr_array([[0.0, 2, 3]])), [[0, 2, 3]])
+
+
+def test_a_memmap_is_read_in_place(tmp_path):
+    X = np.random.default_rng(0).normal(size=(100, 12))
+    X.tofile(tmp_path / "X")
+    mapped = np.memmap(tmp_path / "X", np.float64, "r", shape=X.shape)
+    network = random_network([12, 5], 0.5, ["relu"], seed=0)
+    np.testing.assert_array_equal(network.predict(mapped), network.predict(X))
+
+
+def test_the_same_model_has_the_same_plan():
+    def network():
+        return random_network([784, 300, 100, 10], 0.05, RELUS, seed=0)
+
+    assert network().explain() == network().explain()
+    np.testing.assert_array_equal(network().plan.steps, network().plan.steps)
+
+
+def test_the_steps_add_up_to_the_least_cost():
+    network = random_network([300, 200, 10], 0.1, RELUS, seed=0)
+    plan = network.plan
+    cost = [
+        sum(layer.nanoseconds[i] for layer in plan.layers) + cost_of_copy(isa(), width, 300)
+        for i, width in enumerate(WIDTHS)
+    ]
+    least = [0.0]
+    for n in range(1, 65):  # every way to cover n rows, by its first tile
+        least.append(min(c + least[max(0, n - w)] for c, w in zip(cost, WIDTHS, strict=True)))
+        step = plan.steps[n]
+        assert cost[step] + least[max(0, n - WIDTHS[step])] == pytest.approx(least[n])
+
+
+def _choose(kernel, width, monkeypatch):
+    """Make one kernel and one tile free of charge."""
+    chosen = {(k, w): (0.0 if (k, w) == (kernel, width) else 1.0,) * 4 for k, w in COSTS["avx2"]}
+    monkeypatch.setattr(planning, "COSTS", {isa(): chosen})
+    monkeypatch.setattr(
+        planning, "COPY", {isa(): {w: (float(w != width), float(w != width)) for w in WIDTHS}}
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_in_every_tile(kernel, width, monkeypatch):
+    """Also those that the plan would not choose here."""
+    _choose(kernel, width, monkeypatch)
+    first = Layer(_blocks(70, 50, 8, 1, 0.3), np.linspace(-1, 1, 70), "relu")
+    last = Layer(_blocks(21, 70, 8, 1, 0.3, seed=1), np.linspace(-1, 1, 21), "tanh")
+    network = Network([first, last], "native")
+    assert network.plan.width(64) == width
+    assert network.plan.layers[0].kernels[WIDTHS.index(width)] == kernel
+    for n_rows in (1, 7, 33, 130):
+        X = np.random.default_rng(0).normal(size=(n_rows, 50)).astype(np.float32)
+        np.testing.assert_allclose(network.predict(X), oracle(network, X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [1, 20])
+def test_more_inputs_than_short_indices_hold(n_rows):
+    n = 70_001
+    w = csr_array((np.ones(n, np.float32), np.arange(n), [0, n // 2, n]), shape=(2, n))
+    X = np.random.default_rng(0).normal(size=(n_rows, n)).astype(np.float32)
+    network = Network([Layer(w, np.zeros(2))], "native")
+    np.testing.assert_allclose(network.predict(X), oracle(network, X), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_infinite_units_reach_only_what_reads_them(width, monkeypatch):
+    _choose("sparse", width, monkeypatch)
+    # 1e38 overflows in the first layer; the second reads it in one output only
+    first = csr_array(np.float32([[1e38, 1e38, 0, 0]] + [[0, 0, 1, 1]] * 9))
+    second = np.zeros((12, 10), np.float32)
+    second[0, 0] = 1
+    second[1:, 1:] = np.tri(11, 9)
+    network = Network([Layer(first, np.zeros(10)), Layer(csr_array(second), np.zeros(12))])
+    for n_rows in (1, 5, 17, 64):
+        X = np.full((n_rows, 4), 10, np.float32)
+        got = network.predict(X)
+        assert np.isinf(got[:, 0]).all()
+        np.testing.assert_allclose(got[:, 1:], oracle(network, X)[:, 1:])

@@ -5,6 +5,10 @@
 // (90%) of the inputs are not zero. A dense layer goes by columns, which costs it nothing.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "activations.h"
 #include "copy_in.h"
 #include "sparse_sums.h"
@@ -18,24 +22,53 @@ struct Active {
     std::int64_t count;
 };
 
-// `x` is padded to whole lines with anything.
+#if defined(__AVX2__)
+// For each set of lanes: these lanes, in order, then anything. Made once; a byte a lane.
+struct LaneTable {
+    std::uint64_t lanes[256];
+    LaneTable() {
+        for (int set = 0; set < 256; ++set) {
+            lanes[set] = 0;
+            int n = 0;
+            for (int lane = 0; lane < 8; ++lane) {
+                if (set >> lane & 1) lanes[set] |= std::uint64_t(lane) << 8 * n++;
+            }
+        }
+    }
+};
+
+// Eight at a time: those that are not zero move to the front, and the next eight overwrite the rest.
+// `x` is padded to whole lines with anything, and so are the lists.
 inline void find_active(const float* x, std::int64_t n, Active& active) {
+    static const LaneTable table;
     std::int64_t count = 0;
     for (std::int64_t j = 0; j < n; j += 8) {
-        // The bits of +0 and -0 differ in the sign alone.
-        std::uint64_t bits[4];
-        std::memcpy(bits, x + j, sizeof bits);
-        if (((bits[0] | bits[1] | bits[2] | bits[3]) & 0x7fffffff7fffffffu) == 0) continue;
-        // Write, then count or not: no branch that random zeros would mislead.
-        const int end = n - j < 8 ? static_cast<int>(n - j) : 8;
-        for (int i = 0; i < end; ++i) {
-            active.index[count] = static_cast<std::uint32_t>(j + i);
-            active.value[count] = x[j + i];
-            count += x[j + i] != 0.0f;
-        }
+        const __m256 values = _mm256_load_ps(x + j);
+        // not equal, or not comparable: NaN is no zero
+        const __m256 is_active = _mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_NEQ_UQ);
+        unsigned set = static_cast<unsigned>(_mm256_movemask_ps(is_active));
+        if (n - j < 8) set &= (1u << (n - j)) - 1;
+        const __m256i lanes = _mm256_cvtepu8_epi32(
+            _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&table.lanes[set])));
+        const __m256i index = _mm256_add_epi32(lanes, _mm256_set1_epi32(static_cast<int>(j)));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(active.index + count), index);
+        _mm256_storeu_ps(active.value + count, _mm256_permutevar8x32_ps(values, lanes));
+        count += __builtin_popcount(set);
     }
     active.count = count;
 }
+#else
+// Write, then count or not: no branch that random zeros would mislead.
+inline void find_active(const float* x, std::int64_t n, Active& active) {
+    std::int64_t count = 0;
+    for (std::int64_t j = 0; j < n; ++j) {
+        active.index[count] = static_cast<std::uint32_t>(j);
+        active.value[count] = x[j];
+        count += x[j] != 0.0f;
+    }
+    active.count = count;
+}
+#endif
 
 template <class Index>
 void add_columns(const LayerView& layer, const Index* outputs, const Active& active, float* out) {

@@ -90,7 +90,8 @@ SKPRUNE_INLINE void sum_quads(const float* weights, std::size_t stride, int step
         for (int v = 0; v < V; ++v) x[v] = load(line + v * kLanes);
 #pragma GCC unroll 8
         for (int k = 0; k < kQuads * kQuad; ++k) {
-            const Floats weight = broadcast(weights[k / kQuad * stride + j * step + k % kQuad]);
+            const auto quad = static_cast<std::size_t>(k / kQuad) * stride;
+            const Floats weight = broadcast(weights[quad + j * step + k % kQuad]);
 #pragma GCC unroll 8
             for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
         }
@@ -119,26 +120,29 @@ void dense_outputs(const LayerView& layer, const float* in, float* out) {
     }
 }
 
-template <int W, int V, int kQuads>
+// Groups of H outputs, kQuads * 4 of them at a time.
+template <int W, int V, int kQuads, int H>
 void block_outputs(const LayerView& layer, const float* in, float* out) {
     constexpr int K = kQuads * kQuad;
     const Blocks& blocks = layer.blocks;
     for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
-        const std::uint32_t* outputs = blocks.outputs + g * K;
         const std::int64_t first = blocks.group_starts[g];
         const ListedInputs inputs{blocks.group_starts[g + 1] - first, blocks.group_inputs + first};
-        for (int c = 0; c < W; c += V * kLanes) {
-            Floats sums[K][V];
+        for (int part = 0; part < H; part += K) {
+            const std::uint32_t* outputs = blocks.outputs + g * H + part;
+            const float* weights = blocks.group_weights + first * H + part;
+            for (int c = 0; c < W; c += V * kLanes) {
+                Floats sums[K][V];
 #pragma GCC unroll 8
-            for (int k = 0; k < K; ++k) {
+                for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 8
-                for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[outputs[k]]);
+                    for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[outputs[k]]);
+                }
+                sum_quads<W, V, kQuads>(weights, kQuad, H, inputs, in + c, sums);
+                finish(layer, sums, K, [&](int k) {
+                    return out + static_cast<std::size_t>(outputs[k]) * W + c;
+                });
             }
-            sum_quads<W, V, kQuads>(blocks.group_weights + first * K, kQuad, K, inputs, in + c,
-                                    sums);
-            finish(layer, sums, K, [&](int k) {
-                return out + static_cast<std::size_t>(outputs[k]) * W + c;
-            });
         }
     }
 }
@@ -155,9 +159,9 @@ void run_layer(const LayerView& layer, int shape, float* in, float* out) {
     } else if (layer.layout[shape] == Layout::dense) {
         dense_outputs<W, kOne ? 1 : 2, kOne ? 2 : 1>(layer, in, out);
     } else if (layer.blocks.height == 2 * kQuad) {
-        block_outputs<W, 1, 2>(layer, in, out);
+        block_outputs<W, kOne ? 1 : 2, kOne ? 2 : 1, 2 * kQuad>(layer, in, out);
     } else {
-        block_outputs<W, kOne ? 1 : 2, 1>(layer, in, out);
+        block_outputs<W, kOne ? 1 : 2, 1, kQuad>(layer, in, out);
     }
     if (layer.activation >= Activation::softmax) {
         softmax_tile<W>(out, layer.n_out, layer.activation == Activation::log_softmax);

@@ -39,10 +39,8 @@ class LayerPlan(NamedTuple):
 
     def gain(self, width: int) -> float:
         """Return how many times faster than dense the layer is expected to be, in such tiles."""
-        dense = min(
-            t / w for t, w in zip(self.dense_nanoseconds, WIDTHS, strict=True) if w <= width
-        )
-        return dense * width / self.nanoseconds[WIDTHS.index(width)]
+        i = WIDTHS.index(width)
+        return self.dense_nanoseconds[i] / self.nanoseconds[i]
 
     def describe(self, width: int) -> str:
         """Return the kernel for such a tile, and the gain, in words."""
@@ -166,7 +164,9 @@ def _best_blocks(layer: Layer) -> tuple[int, np.ndarray, int]:
     partners the height is 0.
     """
     none = 0, np.zeros(0, np.uint32), 0
-    n_out = layer.weight.shape[0]
+    n_out, n_in = layer.weight.shape
+    if layer.weight.nnz == n_out * n_in:
+        return none
     indptr = layer.weight.indptr.astype(np.int64)
     lengths = np.diff(indptr)
     # Rows of the same inputs have the same sum of scrambled numbers, and others do not.

@@ -265,9 +265,10 @@ def test_explain_tells_what_runs():
     assert titles.split()[:4] == ["layer", "shape", "non-zeros", "sparsity"]
     words = [" ".join(line.split()) for line in (first, second, last)]
     assert re.match(r"first 128 x 96 \d+ 9\d\.\d% sparse row \(\d+\.\dx\) sparse tile", words[0])
-    assert words[1].startswith("layer 1 96 x 128 12288 0.0% dense row (1.0x) dense tile of 8")
+    assert words[1].startswith("layer 1 96 x 128 12288 0.0% dense row (1.0x)")
+    assert "blocks" not in words[1]
     assert words[1].endswith("elu(0.5)")
-    assert "8x1 blocks tile of 16" in words[2]
+    assert "8x1 blocks tile of" in words[2]
     alone = Network(layers, "native").explain(n_rows=1)
     assert "1 row " in alone
     assert "tile" not in alone
@@ -288,7 +289,7 @@ def test_blocks_of_any_shape(block, density, n_rows):
 
 def test_rows_take_the_blocks_way_where_there_are_blocks():
     network = Network([Layer(_blocks(256, 256, 8, 1, 0.1), np.zeros(256))], "native")
-    assert set(network.plan.layers[0].kernels) == {"blocks"}
+    assert "blocks" in network.plan.layers[0].kernels
     assert network.plan.layers[0].height == 8
     quads = Network([Layer(_blocks(256, 256, 4, 4, 0.1), np.zeros(256))], "native")
     assert quads.plan.layers[0].height == 4

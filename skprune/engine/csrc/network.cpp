@@ -93,12 +93,14 @@ std::int64_t Network::width(int depth) const {
 }
 
 bool Network::run(const MatrixView& X, int n_threads, int depth, float* out) const {
-    // The same pieces whatever the threads, so that a row always takes the same way.
-    const std::int64_t n_pieces = (X.n_rows + kWidest - 1) / kWidest;
-    return for_chunks(n_pieces, n_threads, [&](std::int64_t piece) {
+    // Small pieces, or one thread would wait for another; the same ones whatever the threads, so that
+    // a row always takes the same way.
+    const std::int64_t piece = std::max(32, kWidths[view_.steps[kWidest]]);
+    const std::int64_t n_pieces = (X.n_rows + piece - 1) / piece;
+    return for_chunks(n_pieces, n_threads, [&](std::int64_t i) {
         const Scratch scratch(network_scratch(view_));
-        const std::int64_t first = piece * kWidest;
-        const std::int64_t last = std::min(first + kWidest, X.n_rows);
+        const std::int64_t first = i * piece;
+        const std::int64_t last = std::min(first + piece, X.n_rows);
         return kernels_.run_network(view_, X, first, last, depth, out, scratch.data());
     });
 }

@@ -1,10 +1,24 @@
-"""Sparse predict beside torch, onnxruntime, scipy and scikit-learn: microseconds and ratios.
+"""Sparse predict beside torch, onnxruntime, scipy and DeepSparse: microseconds and ratios.
 
-All contenders run in this process, one thread each, in turn, many times; a ratio is taken within a
-turn, where both saw the same machine, and quoted with its spread. What is measured is processor
-time: on an idle machine that is the time on the wall, on a shared one it leaves the others out.
+Two nets, four sparsities, six batches, uniform random masks and nets that were pruned on MNIST, one
+thread and two. All contenders hold the same weights, and their answers are compared first. Then
+they run in turn, many times; a ratio is taken within a turn, where both saw the same machine, and
+quoted as the median over turns with its 95% interval.
 
-    python benchmarks/engine.py [--net lenet|wide] [--quick] [--json results.json]
+One thread is measured in processor time: on an idle machine that is the time on the wall, on a
+shared one it leaves the others out. DeepSparse, which lives in a process of its own, measures its
+own in the same way. Two threads need the wall: the processor time of two threads is that of one
+and what they cost each other. So other work on the machine shows there, and so would a pool that
+spins after its call and takes a core from the next contender; hence everyone waits before a turn
+until the process before it rests, and makes one call that is not counted to wake its own pool.
+
+What a multiply-add is worth is measured, too: `fma_peak.cpp` in the turns of 1024 rows.
+
+    python benchmarks/engine.py [--quick] [--json engine.json] [--figure engine.png]
+    python benchmarks/engine.py --net lenet --sparsity 0.95 --batch 1 64 --threads 1 --masks uniform
+
+DeepSparse wants an environment of its own: name its interpreter by --deepsparse or in
+SKPRUNE_DEEPSPARSE_PYTHON. `report.py` prints the tables from the JSON again.
 """
 
 import os
@@ -15,245 +29,205 @@ os.environ.update(
 )
 
 import argparse
-import json
+import ctypes
 import platform
+import subprocess
 from collections.abc import Callable
-from importlib.metadata import version
-from itertools import pairwise
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import perf_counter
-from time import process_time as clock
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
-from scipy.sparse import csr_array
+import report
+from nets import WIDTHS, Layers, mnist, pruned_nets, random_net, rows_of_pixels
+from peers import PEERS, Peer, deepsparse, onnxruntime_dense
+from timing import Contender, in_process, in_turns, median_interval
 
-from skprune.engine import Layer, Network, Tree, isa
-from skprune.engine.planning import table
+from skprune.engine import Network, isa
+from skprune.engine.cleanup import without_dead_units
 
-NETS = {"lenet": (784, 300, 100, 10), "wide": (784, 1024, 1024, 10)}
 SPARSITIES = (0.8, 0.9, 0.95, 0.98)
-BATCHES = (1, 16, 64, 1024)
-DATA = Path(os.environ.get("SKPRUNE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-Call = Callable[[], np.ndarray]
-
-
-def rows_of_pixels(n: int) -> np.ndarray:
-    """Return MNIST rows in [0, 1], or rows as sparse as those where MNIST is not to be had."""
-    rng = np.random.default_rng(0)
-    path = DATA / "mnist.npz"
-    if path.exists():
-        arrays = np.load(path)
-        images = next(a for a in arrays.values() if a.ndim > 1 and a[0].size == 784)
-        chosen = rng.choice(len(images), n, replace=False)
-        return np.ascontiguousarray(images[chosen].reshape(n, 784) / 255, dtype=np.float32)
-    print(f"{path} is missing: synthetic rows, half of them zeros, stand in for MNIST")
-    pixels = rng.random((n, 784), dtype=np.float32)
-    return np.where(rng.random((n, 784)) < 0.5, 0, pixels).astype(np.float32)
+BATCHES = (1, 15, 16, 17, 64, 1024)
+QUICK_BATCHES = (1, 16, 64, 1024)
+PACKAGES = ("skprune", "numpy", "scipy", "torch", "onnxruntime", "scikit-learn")
+OURS, ONE_THREAD, PEAK = "skprune", "skprune, one thread", "multiply-adds"  # what is timed
+PEAK_ROUNDS = 200_000  # about half a millisecond
 
 
-def random_network(widths: tuple[int, ...], sparsity: float) -> Network:
-    """Return a net of random weights under uniform random masks, ReLU between its layers."""
-    rng = np.random.default_rng(1)
-    layers = []
-    for i, (n_in, n_out) in enumerate(pairwise(widths)):
-        weight = rng.normal(0, np.sqrt(2 / n_in / (1 - sparsity)), (n_out, n_in))
-        weight[rng.random((n_out, n_in)) < sparsity] = 0
-        bias = rng.normal(0, 0.1, n_out).astype(np.float32)
-        last = i == len(widths) - 2
-        matrix = csr_array(weight.astype(np.float32))
-        layers.append(Layer(matrix, bias, "identity" if last else "relu", name=f"fc{i + 1}"))
-    return Network(layers)
+def sparse_network(layers: Layers) -> Network:
+    """Return what a pruner makes of a pruned net: dead units are removed first."""
+    return Network(without_dead_units(layers)[0])
 
 
-def torch_dense(network: Network) -> Callable[[np.ndarray], Call]:
-    import torch
-
-    torch.set_num_threads(1)
-    modules: list[torch.nn.Module] = []
-    for layer in network.layers:
-        n_out, n_in = layer.weight.shape
-        linear = torch.nn.Linear(n_in, n_out)
-        linear.load_state_dict(
-            {
-                "weight": torch.tensor(layer.weight.toarray()),
-                "bias": torch.tensor(layer.bias),
-            }
-        )
-        modules += [linear] + [torch.nn.ReLU()] * (layer.activation == "relu")
-    net = torch.nn.Sequential(*modules).eval()
-
-    def on(X: np.ndarray) -> Call:
-        tensor = torch.from_numpy(X)
-
-        def call() -> np.ndarray:
-            with torch.inference_mode():
-                return net(tensor).numpy()
-
-        return call
-
-    return on
-
-
-def onnxruntime_dense(network: Network) -> Callable[[np.ndarray], Call]:
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, weights, here = [], [], "X"
-    for i, layer in enumerate(network.layers):
-        weights += [
-            numpy_helper.from_array(layer.weight.toarray(), f"W{i}"),
-            numpy_helper.from_array(np.array(layer.bias), f"b{i}"),
-        ]
-        nodes.append(helper.make_node("Gemm", [here, f"W{i}", f"b{i}"], [f"z{i}"], transB=1))
-        here = f"z{i}"
-        if layer.activation == "relu":
-            nodes.append(helper.make_node("Relu", [here], [f"h{i}"]))
-            here = f"h{i}"
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])
-        for name, width in (("X", network.n_features_in), (here, network.n_outputs))
-    ]
-    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return lambda X: lambda: session.run(None, {"X": X})[0]
-
-
-def scipy_csr(network: Network) -> Callable[[np.ndarray], Call]:
-    steps = [(lay.weight, lay.bias[:, None], lay.activation == "relu") for lay in network.layers]
-
-    def on(X: np.ndarray) -> Call:
-        def call() -> np.ndarray:
-            h = X.T
-            for weight, bias, relu in steps:
-                h = weight @ h
-                h += bias
-                if relu:
-                    np.maximum(h, 0, out=h)
-            return h.T
-
-        return call
-
-    return on
-
-
-PEERS = {"torch": torch_dense, "onnxruntime": onnxruntime_dense, "scipy CSR": scipy_csr}
-
-
-def time_in_turn(calls: dict[str, Call], seconds: float) -> dict[str, np.ndarray]:
-    """Return microseconds a call, one entry a turn, for each contender."""
-    repeats = {}
-    for name, call in calls.items():
-        call()
-        start = clock()
-        call()
-        # Enough calls a turn to drown the clock, few enough to switch often.
-        repeats[name] = max(1, round(3e-4 / max(clock() - start, 1e-6)))
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    end = perf_counter() + seconds
-    while perf_counter() < end or len(times[name]) < 7:
-        for name, call in calls.items():
-            n = repeats[name]
-            start = clock()
-            for _ in range(n):
-                call()
-            times[name].append((clock() - start) / n * 1e6)
-    return {name: np.array(t) for name, t in times.items()}
-
-
-def measure(calls: dict[str, Call], seconds: float, tolerance: float) -> dict[str, object]:
-    """Time contenders that agree; the first is ours."""
-    ours, *peers = calls
-    expected = calls[ours]()
-    for peer in peers:
-        np.testing.assert_allclose(calls[peer](), expected, rtol=tolerance, atol=tolerance)
-    times = time_in_turn(calls, seconds)
-    result: dict[str, object] = {
-        "microseconds": {name: round(float(np.median(t)), 3) for name, t in times.items()}
-    }
-    result["ratio"] = {
-        peer: [round(float(q), 3) for q in np.quantile(times[peer] / times[ours], [0.5, 0.1, 0.9])]
-        for peer in peers
-    }
-    return result
-
-
-def report(title: str, label: str, results: dict[str, dict]) -> None:
-    first = next(iter(results.values()))
-    names, peers = list(first["microseconds"]), list(first["ratio"])
-    rows = [[label, *(f"{n} us" for n in names), *(f"{p} / skprune" for p in peers)]]
-    for key, result in results.items():
-        times = [f"{result['microseconds'][name]:.1f}" for name in names]
-        ratios = ["{:6.2f} ({:.2f}-{:.2f})".format(*result["ratio"][peer]) for peer in peers]
-        rows.append([key, *times, *ratios])
-    print(f"\n{title}\n\n{table(rows)}")
-
-
-def available_peers() -> dict[str, Callable]:
-    found = {}
-    probe = random_network((4, 3, 2), 0.5)
+def available_peers(python: Path | None) -> tuple[dict[str, Peer], dict[str, str]]:
+    """Return the peers that run here, and the version of the one that is not of this process."""
+    found, versions = {}, {}
+    probe = random_net((4, 3, 2), 0.5)
     for name, make in PEERS.items():
         try:
-            make(probe)
+            make(probe, 1)
             found[name] = make
         except ImportError as error:
             print(f"{name} is left out: {error}")
-    return found
-
-
-def bench_net(name: str, seconds: float) -> dict[str, dict]:
-    X = rows_of_pixels(max(BATCHES))
-    peers = available_peers()
-    results = {}
-    for sparsity in SPARSITIES:
-        network = random_network(NETS[name], sparsity)
-        made = {peer: make(network) for peer, make in peers.items()}
-        for batch in BATCHES:
-            rows = np.ascontiguousarray(X[:batch])
-            calls: dict[str, Call] = {"skprune": lambda n=network, r=rows: n.predict(r)}
-            calls |= {peer: on(rows) for peer, on in made.items()}
-            results[f"{sparsity:.0%}, {batch}"] = measure(calls, seconds, 1e-3)
-    widths = "-".join(map(str, NETS[name]))
-    report(f"Net {widths}; ratio: median (10%-90%)", "sparsity, batch", results)
-    return results
-
-
-def bench_tree(seconds: float) -> dict[str, dict]:
     try:
-        from sklearn.tree import DecisionTreeClassifier
-    except ImportError as error:
-        print(f"scikit-learn is left out: {error}")
-        return {}
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(20_000, 20)).astype(np.float32)
-    y = (X[:, :4].sum(axis=1) + rng.normal(size=len(X)) > 0).astype(int)
-    results = {}
-    for depth in (8, None):
-        model = DecisionTreeClassifier(max_depth=depth, random_state=0).fit(X[:10_000], y[:10_000])
-        t = model.tree_
-        tree = Tree(
-            t.feature,
-            t.threshold,
-            t.children_left,
-            t.children_right,
-            t.value[:, 0],
-            t.missing_go_to_left,
-            20,
+        if python is None:
+            raise RuntimeError("--deepsparse and SKPRUNE_DEEPSPARSE_PYTHON name no interpreter")
+        found["DeepSparse"], versions["deepsparse"] = deepsparse(python)
+    except (OSError, RuntimeError) as error:
+        print(f"DeepSparse is left out: {error}")
+    return found, versions
+
+
+def fma_peak() -> tuple[Contender, float] | None:
+    """Compile `fma_peak.cpp` for this processor; return it and the operations of a call."""
+    compiler = os.environ.get("CXX", "c++")
+    source = Path(__file__).with_name("fma_peak.cpp")
+    with TemporaryDirectory() as folder:
+        library = Path(folder, "fma_peak.so")
+        options = ["-O3", "-march=native", "-shared", "-fPIC", source, "-o", library]
+        try:
+            subprocess.run([*compiler.split(), *options], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"The share of the peak is left out: {error}")
+            return None
+        run = ctypes.CDLL(str(library)).fma_peak
+    run.argtypes = [ctypes.c_long, ctypes.c_float, ctypes.POINTER(ctypes.c_float)]
+    run.restype = ctypes.c_double
+    sums = (ctypes.c_float * 16)()
+    call = lambda: run(PEAK_ROUNDS, 1.0, sums)  # noqa: E731
+    return in_process(call), call()
+
+
+def check(contenders: dict[str, Contender]) -> None:
+    """Refuse to time contenders whose answers differ; the first is ours."""
+    expected = contenders[OURS].answer()
+    for name, contender in contenders.items():
+        np.testing.assert_allclose(contender.answer(), expected, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def compare(contenders: dict[str, Contender], seconds: float, wall: bool) -> dict:
+    """Time contenders that agree: microseconds of each, and how many times ours the others take."""
+    times = in_turns(contenders, seconds, wall)
+    return {
+        "turns": len(times[OURS]),
+        "microseconds": {name: round(1e6 * float(np.median(t)), 3) for name, t in times.items()},
+        "ratios": {
+            name: rounded(median_interval(t / times[OURS]))
+            for name, t in times.items()
+            if name != OURS
+        },
+    }
+
+
+def rounded(interval: list[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in interval]
+
+
+def measure_cell(
+    layers: Layers,
+    made: dict,
+    rows: np.ndarray,
+    threads: int,
+    seconds: float,
+    peak: tuple[Contender, float] | None,
+) -> dict:
+    """Measure one cell of the table; 1024 rows also give the share of the peak, or the speed-up."""
+    network = sparse_network(layers)
+    contenders = {OURS: in_process(lambda: network.predict(rows, n_jobs=threads))}
+    contenders |= {name: on(rows) for name, on in made.items()}
+    check(contenders)
+    large, wall = len(rows) == max(BATCHES), threads > 1
+    if large and wall:
+        contenders[ONE_THREAD] = in_process(lambda: network.predict(rows))
+    if large and not wall and peak is not None:
+        contenders[PEAK] = peak[0]
+    cell = compare(contenders, seconds, wall)
+    cell["nonzeros"] = sum(layer.weight.nnz for layer in layers)
+    if ONE_THREAD in contenders:
+        cell["speedup"] = cell["ratios"].pop(ONE_THREAD)
+    if PEAK in contenders:
+        # operations a second over those of the peak, from the ratio of the times
+        ours_over_peak = 2 * cell["nonzeros"] * len(rows) / peak[1]
+        cell["of_peak"] = rounded([ours_over_peak * r for r in cell["ratios"].pop(PEAK)])
+    return cell
+
+
+def measure_nets(options: argparse.Namespace, nets: dict, peers: dict[str, Peer]) -> list[dict]:
+    X = rows_of_pixels(max(options.batch))
+    peak = fma_peak() if max(BATCHES) in options.batch and 1 in options.threads else None
+    cells = []
+    for threads in options.threads:
+        for (net, masks, sparsity), layers in nets.items():
+            made = {name: make(layers, threads) for name, make in peers.items()}
+            for batch in options.batch:
+                rows = np.ascontiguousarray(X[:batch])
+                # the rests between turns on the wall take most of the time
+                seconds = options.seconds * (2 if threads > 1 else 1)
+                cell = {
+                    "net": net,
+                    "masks": masks,
+                    "sparsity": sparsity,
+                    "batch": batch,
+                    "threads": threads,
+                } | measure_cell(layers, made, rows, threads, seconds, peak)
+                cells.append(cell)
+                print(report.line(cell), flush=True)
+    return cells
+
+
+def one_row_classifier(layers: Layers, seconds: float) -> dict:
+    """Measure `SparseClassifier.predict` of one row beside the dense net's probabilities alone."""
+    from skprune import SparseClassifier
+
+    chain = [*layers[:-1], replace(layers[-1], activation="softmax")]
+    model = SparseClassifier(sparse_network(tuple(chain)), classes=np.arange(10))
+    row = rows_of_pixels(1)
+    session = onnxruntime_dense(layers, 1)(row)
+    assert session.answer().argmax() == model.predict(row)[0]
+    contenders = {OURS: in_process(lambda: model.predict(row)), "onnxruntime": session}
+    return compare(contenders, seconds, False)
+
+
+def one_row_pipeline(seconds: float) -> dict:
+    """Measure a compiled pipeline beside scikit-learn's own, one row, labels out."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from skprune import MagnitudePruner, MLPNetClassifier
+    from skprune import compile as compiled_for_engine
+
+    data = mnist()
+    net = MLPNetClassifier((300, 100), max_epochs=1, random_state=0)
+    pipeline = make_pipeline(
+        StandardScaler(), MagnitudePruner(net, sparsity=0.95, random_state=0)
+    ).fit(data["train"][:5000], data["train labels"][:5000])
+    compiled = compiled_for_engine(pipeline)
+    row = rows_of_pixels(1)
+    np.testing.assert_array_equal(compiled.predict(row), pipeline.predict(row))
+    contenders = {
+        OURS: in_process(lambda: compiled.predict(row)),
+        "Pipeline": in_process(lambda: pipeline.predict(row)),
+    }
+    return compare(contenders, seconds, False)
+
+
+def measure_calls(nets: dict, seconds: float) -> list[dict]:
+    """Measure what a user calls for one row, checks and labels included."""
+    calls: dict[str, Callable[[], dict]] = {
+        f"SparseClassifier, LeNet, 95%, {masks}": lambda layers=layers: one_row_classifier(
+            layers, seconds
         )
-        for batch in (1, 10_000):
-            rows = np.ascontiguousarray(X[-batch:])
-            calls: dict[str, Call] = {
-                "skprune": lambda t=tree, r=rows: t.predict(r),
-                "scikit-learn": lambda m=model, r=rows: m.predict_proba(r),
-            }
-            key = f"depth {model.get_depth()} ({tree.n_nodes} nodes), {batch}"
-            results[key] = measure(calls, seconds, 0)
-    report("DecisionTreeClassifier.predict_proba, 20 features", "tree, batch", results)
+        for (net, masks, sparsity), layers in nets.items()
+        if (net, sparsity) == ("lenet", 0.95)
+    }
+    calls["skprune.compile(StandardScaler, LeNet at 95%)"] = lambda: one_row_pipeline(seconds)
+    results = []
+    for name, call in calls.items():
+        try:
+            results.append({"call": name} | call())
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
     return results
 
 
@@ -265,32 +239,85 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
-    found = {}
-    for package in ("skprune", "numpy", "scipy", "torch", "onnxruntime", "scikit-learn"):
+def machine() -> dict:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
         try:
-            found[package] = version(package)
-        except ImportError:
+            versions[package] = version(package)
+        except PackageNotFoundError:
             continue
-    return found
+    # what ran before anything of ours: two threads are to be judged by it
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "load": load,
+        "isa": isa(),
+        "versions": versions,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    several = {"nargs": "+", "metavar": "ONE"}
+    parser.add_argument("--net", choices=WIDTHS, default=list(WIDTHS), **several)
+    parser.add_argument("--masks", choices=report.MASKS, default=list(report.MASKS), **several)
+    parser.add_argument("--sparsity", type=float, default=list(SPARSITIES), **several)
+    parser.add_argument("--batch", type=int, **several)
+    parser.add_argument("--threads", type=int, **several)
+    parser.add_argument("--seconds", type=float, help="a cell, at least; 2, or 0.2 with --quick")
+    parser.add_argument(
+        "--quick", action="store_true", help="one thread, fewer batches, a tenth of the time"
+    )
+    parser.add_argument(
+        "--deepsparse",
+        type=Path,
+        default=os.environ.get("SKPRUNE_DEEPSPARSE_PYTHON"),
+        help="the Python of an environment that has DeepSparse",
+    )
+    parser.add_argument(
+        "--nets",
+        type=Path,
+        default=Path(gettempdir(), "skprune-benchmark-nets"),
+        help="the folder that keeps the nets pruned on MNIST; a temporary one by default",
+    )
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--figure", type=Path, help="draw the ratios here")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (0.2 if options.quick else 2.0)
+    options.threads = options.threads or ([1] if options.quick else [1, 2])
+    options.batch = options.batch or list(QUICK_BATCHES if options.quick else BATCHES)
+    return options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--net", choices=NETS, default="lenet")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the time, more noise")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    options = parser.parse_args()
-    seconds = 0.2 if options.quick else 2.0
-    machine = {"cpu": cpu_model(), "isa": isa(), "threads": 1, "versions": versions()}
-    print(f"{machine['cpu']}, {isa()}, one thread; {machine['versions']}")
+    options = arguments()
+    about = machine()
+    peers, peer_versions = available_peers(options.deepsparse)
+    about["versions"] |= peer_versions
+    nets: dict[tuple[str, str, float], Layers] = {}
+    accuracy = {}
+    for net in options.net:
+        if "uniform" in options.masks:
+            nets |= {(net, "uniform", s): random_net(WIDTHS[net], s) for s in options.sparsity}
+        if "mnist" in options.masks:
+            n_rows = 12_000 if options.quick else None
+            found = pruned_nets(WIDTHS[net], options.sparsity, options.nets, n_rows)
+            for s, (layers, score) in found.items():
+                nets[net, "mnist", s] = layers
+                accuracy[f"{net}, {s:.0%}"] = round(score, 4)
     results = {
-        "machine": machine,
-        options.net: bench_net(options.net, seconds),
-        "tree": bench_tree(seconds),
+        "machine": about,
+        "seconds": options.seconds,
+        "accuracy": accuracy,
+        "cells": measure_nets(options, nets, peers),
+        "calls": measure_calls(nets, options.seconds),
     }
+    print(report.as_text(results))
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+        report.write(results, options.json)
+    if options.figure:
+        report.draw(results, options.figure)
 
 
 if __name__ == "__main__":

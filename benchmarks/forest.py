@@ -1,10 +1,10 @@
-"""Forests of 100 trees beside what a user would pick instead: microseconds a call, and ratios.
+"""Forests of 100 trees and single trees beside their peers: microseconds a call, and ratios.
 
-Random forests on 20 columns, of depth 8 and fully grown, one row and 10,000 rows a call, one thread
-each. skprune answers through its public API, checks of the input included; so do scikit-learn, and
-the runtimes of skl2onnx and treelite as far as they check. Contenders run in turn, on processor
-time, and a ratio is taken within a turn. Their answers are compared first: skprune's must be
-scikit-learn's to the bit, the others' up to float32.
+Random forests and trees on 20 columns, of depth 8 and fully grown, one row and 10,000 rows a call,
+one thread each. skprune answers through its public API, checks of the input included; so do
+scikit-learn, and the runtimes of skl2onnx and treelite as far as they check. Contenders run in
+turn, on processor time, and a ratio is taken within a turn. Their answers are compared first:
+skprune's must be scikit-learn's to the bit, the others' up to float32.
 
     python benchmarks/forest.py [--seconds 20] [--quick] [--json results.json]
 """
@@ -20,13 +20,13 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, process_time
 
 import numpy as np
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.tree import DecisionTreeClassifier
+from timing import in_process, in_turns
 
 from skprune import CostComplexityPruner
 from skprune.engine.planning import table
@@ -102,29 +102,13 @@ def check(answers: dict[str, Contender], X: np.ndarray) -> None:
             np.testing.assert_allclose(answer(X), expected, atol=1e-5, err_msg=name)
 
 
-def measure(answers: dict[str, Contender], X: np.ndarray, seconds: float) -> dict[str, list[float]]:
-    """Time the contenders in turn; of the fast ones as many calls a turn as take 0.3 ms."""
-    calls = {}
-    for name, answer in answers.items():
-        took = []
-        for _ in range(3):
-            start = perf_counter()
-            answer(X)
-            took.append(perf_counter() - start)
-        calls[name] = max(1, int(3e-4 / min(took)))
-    times: dict[str, list[float]] = {name: [] for name in answers}
-    end = perf_counter() + seconds
-    while perf_counter() < end or len(times["skprune"]) < 5:
-        for name, answer in answers.items():
-            start = process_time()
-            for _ in range(calls[name]):
-                answer(X)
-            times[name].append((process_time() - start) / calls[name])
-    return times
+def measure(answers: dict[str, Contender], X: np.ndarray, seconds: float) -> dict[str, np.ndarray]:
+    calls = {name: in_process(lambda a=answer: a(X)) for name, answer in answers.items()}
+    return in_turns(calls, seconds, least=5)
 
 
-def row(label: str, times: dict[str, list[float]]) -> list[str]:
-    ours = np.array(times["skprune"])
+def row(label: str, times: dict[str, np.ndarray]) -> list[str]:
+    ours = times["skprune"]
     cells = [label, f"{1e6 * np.median(ours):.1f}"]
     for name in CONTENDERS:
         if name == "skprune":
@@ -132,7 +116,7 @@ def row(label: str, times: dict[str, list[float]]) -> list[str]:
         if name not in times:
             cells.append("-")
             continue
-        low, middle, high = np.percentile(np.array(times[name]) / ours, [10, 50, 90])
+        low, middle, high = np.percentile(times[name] / ours, [10, 50, 90])
         digits = 0 if middle >= 100 else 1
         cells.append(f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})")
     return cells
@@ -153,14 +137,16 @@ def main() -> None:
         for name, depth in DEPTHS.items()
     }
     models["one tree"] = DecisionTreeClassifier(max_depth=8, random_state=0)
+    models["one deep tree"] = DecisionTreeClassifier(random_state=0)
     for name, model in models.items():
         answers = contenders(model.fit(X[:N_TRAIN], y[:N_TRAIN]))
         for n_rows in BATCHES:
             rows = np.ascontiguousarray(X[N_TRAIN : N_TRAIN + n_rows])
             check(answers, rows)
             label = f"{name}, {n_rows}"
-            results[label] = measure(answers, rows, seconds)
-            lines.append(row(label, results[label]))
+            times = measure(answers, rows, seconds)
+            results[label] = {answerer: t.tolist() for answerer, t in times.items()}
+            lines.append(row(label, times))
     heads = ["forest, batch", "skprune, us"]
     heads += [f"{name} / skprune" for name in CONTENDERS if name != "skprune"]
     print(table([heads, *lines]))

@@ -119,6 +119,16 @@ void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
+// numpy has arrays that start at any byte; numbers are read from where numbers may stand.
+template <class... Arrays>
+void require_aligned(const Arrays&... arrays) {
+    const auto check = [](const auto& array) {
+        const auto address = reinterpret_cast<std::uintptr_t>(array.data());
+        require(address % alignof(decltype(*array.data())) == 0, "an array is not aligned");
+    };
+    (check(arrays), ...);
+}
+
 // As planning.MAX_WIDTH: sizes in bytes of what tiles hold stay far below 2^63.
 constexpr std::int64_t kMaxWidth = (std::int64_t{1} << 27) - 1;
 
@@ -137,6 +147,7 @@ public:
                    const Array<float>& bias, int activation, float alpha,
                    const Array<std::uint8_t>& layouts, int height,
                    const Array<std::uint32_t>& order) {
+        require_aligned(starts, columns, weights, bias, order);
         const std::int64_t n_in = network_.width(network_.depth());
         require(is_width(n_out), "n_out is out of range");
         require(static_cast<std::int64_t>(starts.shape(0)) == n_out + 1, "starts are too few");
@@ -200,6 +211,7 @@ public:
     nb::object run_csr(const Array<Value>& data, const Array<Index>& indices,
                        const Array<Index>& starts, int n_threads, int depth) const {
         require_depth(depth);
+        require_aligned(data, indices, starts);
         require(starts.shape(0) >= 1, "starts are too few");
         MatrixView view{};
         view.data = reinterpret_cast<const char*>(data.data());
@@ -220,6 +232,7 @@ private:
                            const Array<float>& fill, const Array<std::uint8_t>& steps,
                            const std::string& isa) {
         require(is_width(n_features), "n_features is out of range");
+        require_aligned(inputs, fill);
         const auto n_inputs = static_cast<std::int64_t>(inputs.shape(0));
         for (std::int64_t i = 0; i < n_inputs; ++i) {
             require(inputs.data()[i] < n_features, "an input is out of range");
@@ -345,6 +358,8 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
                  const Array<std::int64_t>& category_columns,
                  const Array<std::int64_t>& category_starts, const Array<double>& categories,
                  std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
+    require_aligned(feature, threshold, left, right, value, tree_starts, outputs, base, groups, set,
+                    sets, category_columns, category_starts, categories);
     require(is_width(n_features), "n_features is out of range");
     require(left.shape(0) >= 1 && tree_starts.shape(0) >= 2, "there is no tree");
     for (const std::size_t n : {feature.shape(0), threshold.shape(0), right.shape(0),
@@ -430,6 +445,7 @@ NB_MODULE(_kernels, m) {
                 const Array<std::int64_t>& left, const Array<std::int64_t>& right,
                 const Matrix<double>& value, const Array<bool>& missing_left,
                 std::int64_t n_features, bool allow_nan, const std::string& isa) {
+                 require_aligned(feature, threshold, left, right, value);
                  const skprune::TreeArrays arrays{
                      static_cast<std::int64_t>(left.shape(0)),
                      static_cast<std::int64_t>(value.shape(1)),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <stdexcept>
 
 #include "parallel.h"
@@ -30,13 +31,13 @@ TreeArrays tree_of(const ForestArrays& arrays, std::int64_t tree) {
 }
 
 void check_sets(const ForestArrays& arrays, std::int64_t n_features) {
-    std::vector<std::int64_t> n_categories(n_features, -1);
+    std::map<std::int64_t, std::int64_t> n_categories;  // by column; columns may be very many
     for (std::int64_t c = 0; c < arrays.n_categorical; ++c) {
         const std::int64_t column = arrays.category_columns[c];
         require(column >= 0 && column < n_features, "a categorical column is out of range");
-        require(n_categories[column] < 0, "a categorical column is listed twice");
         const std::int64_t first = arrays.category_starts[c], last = arrays.category_starts[c + 1];
-        n_categories[column] = last - first;
+        require(n_categories.emplace(column, last - first).second,
+                "a categorical column is listed twice");
         for (std::int64_t i = first; i < last; ++i) {
             require(!std::isnan(arrays.categories[i]), "a category is NaN");
             require(i == first || arrays.categories[i - 1] < arrays.categories[i],
@@ -47,10 +48,10 @@ void check_sets(const ForestArrays& arrays, std::int64_t n_features) {
     for (std::int64_t i = 0; i < arrays.nodes.n_nodes; ++i) {
         if (arrays.set[i] < 0 || arrays.nodes.left[i] < 0) continue;
         require(arrays.set[i] < arrays.n_sets, "a set is out of range");
-        const std::int64_t feature = arrays.nodes.feature[i];
-        require(feature >= 0 && feature < n_features && n_categories[feature] >= 0,
+        const auto known = n_categories.find(arrays.nodes.feature[i]);
+        require(known != n_categories.end(),
                 "a split by category reads a column without categories");
-        require(n_categories[feature] <= 32 * arrays.n_words, "a set is too short");
+        require(known->second <= 32 * arrays.n_words, "a set is too short");
     }
 }
 

@@ -62,7 +62,7 @@ void Network::add_layer(const CsrView& w, const float* bias, Activation activati
         const bool used = std::find(view_.steps, view_.steps + kWidest + 1, shape) !=
                           view_.steps + kWidest + 1;
         if (!used || plan.layout[shape] != Layout::sparse) continue;
-        own.streams[shape].pack(w, kernels_.group[shape]);
+        own.streams[shape].pack(w, kernels_.group[shape], kernels_.width[shape]);
         view.streams[shape] = own.streams[shape].view();
     }
     if (tiles_are(Layout::dense)) {

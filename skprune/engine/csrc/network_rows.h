@@ -98,10 +98,10 @@ inline void sum_outputs_of_row(const LayerView& layer, const Stream& stream, flo
     const auto done = [out](const auto& sums, const std::uint32_t* outputs) {
         for (int k = 0; k < RowSums::kGroup; ++k) out[outputs[k]] = sums[k][0];
     };
-    if (stream.inputs16) {
-        sum_stream<RowSums>(stream, stream.inputs16, in, start, done);
+    if (stream.offsets16) {
+        sum_stream<RowSums>(stream, stream.offsets16, in, start, done);
     } else {
-        sum_stream<RowSums>(stream, stream.inputs32, in, start, done);
+        sum_stream<RowSums>(stream, stream.offsets32, in, start, done);
     }
 }
 

@@ -38,8 +38,8 @@ SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], i
     }
 }
 
-template <int W, class Index>
-void sparse_outputs(const LayerView& layer, const Stream& stream, const Index* inputs,
+template <int W, class Offset>
+void sparse_outputs(const LayerView& layer, const Stream& stream, const Offset* offsets,
                     const float* in, float* out) {
     for (int c = 0; c < W; c += TileSums<W>::kColumns) {
         const auto start = [&layer](std::uint32_t output, Floats (&sums)[TileSums<W>::kVectors]) {
@@ -52,17 +52,17 @@ void sparse_outputs(const LayerView& layer, const Stream& stream, const Index* i
                 return out + static_cast<std::size_t>(outputs[k]) * W + c;
             });
         };
-        sum_stream<TileSums<W>>(stream, inputs, in + c, start, done);
+        sum_stream<TileSums<W>>(stream, offsets, in + c, start, done);
     }
 }
 
 template <int W>
 void sparse_outputs(const LayerView& layer, int shape, const float* in, float* out) {
     const Stream& stream = layer.streams[shape];
-    if (stream.inputs16) {
-        sparse_outputs<W>(layer, stream, stream.inputs16, in, out);
+    if (stream.offsets16) {
+        sparse_outputs<W>(layer, stream, stream.offsets16, in, out);
     } else {
-        sparse_outputs<W>(layer, stream, stream.inputs32, in, out);
+        sparse_outputs<W>(layer, stream, stream.offsets32, in, out);
     }
 }
 

@@ -20,7 +20,7 @@ void each_weight(const CsrView& w, const F& f) {
 
 }  // namespace
 
-void PackedStream::pack(const CsrView& w, int outputs_a_group) {
+void PackedStream::pack(const CsrView& w, int outputs_a_group, int width) {
     group = outputs_a_group;
     // Neighbours should be equally long, because the shorter ones are padded, and a processor that
     // sees the same length often predicts its end.
@@ -42,23 +42,24 @@ void PackedStream::pack(const CsrView& w, int outputs_a_group) {
     }
 
     const std::int64_t n_slots = starts[n_groups];
-    const bool is_short = w.n_in <= 65535;  // n_in itself is the padding's
+    const std::int64_t line = width * static_cast<std::int64_t>(sizeof(float)) / kOffsetUnit;
+    const std::int64_t padding = w.n_in * line;
     weights = Buffer<float>(n_slots);
-    std::vector<std::uint32_t> inputs(n_slots, static_cast<std::uint32_t>(w.n_in));
+    std::vector<std::uint32_t> offsets(n_slots, static_cast<std::uint32_t>(padding));
     for (std::int64_t place = 0; place < w.n_out; ++place) {
         const std::uint32_t o = order[place];
         std::int64_t slot = starts[place / group] + place % group;
         for (std::int64_t i = w.starts[o]; i < w.starts[o + 1]; ++i, slot += group) {
             weights[slot] = w.weights[i];
-            inputs[slot] = w.columns[i];
+            offsets[slot] = static_cast<std::uint32_t>(w.columns[i] * line);
         }
     }
-    if (is_short) {
-        inputs16 = Buffer<std::uint16_t>(n_slots);
-        std::copy(inputs.begin(), inputs.end(), inputs16.data());
+    if (padding <= 65535) {
+        offsets16 = Buffer<std::uint16_t>(n_slots);
+        std::copy(offsets.begin(), offsets.end(), offsets16.data());
     } else {
-        inputs32 = Buffer<std::uint32_t>(n_slots);
-        std::copy(inputs.begin(), inputs.end(), inputs32.data());
+        offsets32 = Buffer<std::uint32_t>(n_slots);
+        std::copy(offsets.begin(), offsets.end(), offsets32.data());
     }
 }
 
@@ -68,8 +69,8 @@ Stream PackedStream::view() const {
                   outputs.data(),
                   starts.data(),
                   weights.data(),
-                  inputs16.data(),
-                  inputs32.data()};
+                  offsets16.data(),
+                  offsets32.data()};
 }
 
 void PackedColumns::pack(const CsrView& w) {

@@ -19,11 +19,11 @@ struct CsrView {
 
 struct PackedStream {
     int group = 0;
-    Buffer<std::uint32_t> outputs, inputs32;
+    Buffer<std::uint32_t> outputs, offsets32;
     Buffer<std::int64_t> starts;
     Buffer<float> weights;
-    Buffer<std::uint16_t> inputs16;
-    void pack(const CsrView& w, int group);
+    Buffer<std::uint16_t> offsets16;
+    void pack(const CsrView& w, int group, int width);
     Stream view() const;
 };
 

@@ -3,7 +3,7 @@
 //
 // What bounds a tile is loads: two a cycle on most processors, as many as multiply-adds, each of
 // which needs one for its input. So the rest comes by fours: the weights of a quad in one load, to be
-// spread within the register, and their inputs' numbers in another.
+// spread within the register, and where their inputs are in another.
 #pragma once
 
 #include "simd.h"
@@ -22,10 +22,10 @@ struct TileSums {
     static constexpr int kColumns = W < kChains * kLanes ? W : kChains * kLanes;  // at a time
     static constexpr int kVectors = kColumns / kLanes;
     static constexpr int kGroup = kChains / kVectors;
-    static constexpr int kStride = W;
     using Quad = WeightQuad;
     template <int E>
     static SKPRUNE_INLINE Floats spread(const Quad& quad) { return broadcast_element<E>(quad); }
+    static SKPRUNE_INLINE std::size_t bytes(std::size_t offset) { return offset * kOffsetUnit; }
     static SKPRUNE_INLINE Floats value(const float* x, int v) { return load(x + v * kLanes); }
 };
 
@@ -35,10 +35,12 @@ struct RowSums {
     using Value = float;
     static constexpr int kVectors = 1;
     static constexpr int kGroup = TileSums<kWidths[kRowShape]>::kGroup;
-    static constexpr int kStride = 1;
     struct Quad { const float* weights; };
     template <int E>
     static SKPRUNE_INLINE float spread(const Quad& quad) { return quad.weights[E]; }
+    static SKPRUNE_INLINE std::size_t bytes(std::size_t offset) {
+        return offset * kOffsetUnit / kWidths[kRowShape];
+    }
     static SKPRUNE_INLINE float value(const float* x, int) { return *x; }
 };
 
@@ -47,50 +49,51 @@ SKPRUNE_INLINE void load_quad(const float* weights, WeightQuad& quad) {
 }
 SKPRUNE_INLINE void load_quad(const float* weights, RowSums::Quad& quad) { quad.weights = weights; }
 
-// The numbers of four inputs, in one load or two; element E of them.
-struct ShortIndices {
+// The offsets of four inputs, in one load or two; element E of them.
+struct ShortOffsets {
     std::uint64_t four;
-    explicit SKPRUNE_INLINE ShortIndices(const std::uint16_t* p) { std::memcpy(&four, p, 8); }
+    explicit SKPRUNE_INLINE ShortOffsets(const std::uint16_t* p) { std::memcpy(&four, p, 8); }
     template <int E>
     SKPRUNE_INLINE std::size_t get() const { return static_cast<std::uint16_t>(four >> (16 * E)); }
 };
-struct LongIndices {
+struct LongOffsets {
     std::uint64_t two[2];
-    explicit SKPRUNE_INLINE LongIndices(const std::uint32_t* p) { std::memcpy(two, p, 16); }
+    explicit SKPRUNE_INLINE LongOffsets(const std::uint32_t* p) { std::memcpy(two, p, 16); }
     template <int E>
     SKPRUNE_INLINE std::size_t get() const {
         return static_cast<std::uint32_t>(two[E / 2] >> (32 * (E % 2)));
     }
 };
-SKPRUNE_INLINE ShortIndices load_indices(const std::uint16_t* p) { return ShortIndices(p); }
-SKPRUNE_INLINE LongIndices load_indices(const std::uint32_t* p) { return LongIndices(p); }
+SKPRUNE_INLINE ShortOffsets load_offsets(const std::uint16_t* p) { return ShortOffsets(p); }
+SKPRUNE_INLINE LongOffsets load_offsets(const std::uint32_t* p) { return LongOffsets(p); }
 
-template <class Sums, int E, int kFirst, class Quad, class Indices>
-SKPRUNE_INLINE void add_slot(const Quad& quad, const Indices& indices, const float* in,
+template <class Sums, int E, int kFirst, class Quad, class Offsets>
+SKPRUNE_INLINE void add_slot(const Quad& quad, const Offsets& offsets, const float* in,
                              typename Sums::Value (&sums)[Sums::kGroup][Sums::kVectors]) {
     constexpr int k = (kFirst + E) % Sums::kGroup;
     const typename Sums::Value weight = Sums::template spread<E>(quad);
-    const float* x = in + indices.template get<E>() * Sums::kStride;
+    const std::size_t offset = Sums::bytes(offsets.template get<E>());
+    const float* x = reinterpret_cast<const float*>(reinterpret_cast<const char*>(in) + offset);
 #pragma GCC unroll 8
     for (int v = 0; v < Sums::kVectors; ++v) sums[k][v] += weight * Sums::value(x, v);
 }
 
-template <class Sums, int kFirst, class Index>
-SKPRUNE_INLINE void add_quad(const float* weights, const Index* inputs, const float* in,
+template <class Sums, int kFirst, class Offset>
+SKPRUNE_INLINE void add_quad(const float* weights, const Offset* offsets_of_slots, const float* in,
                              typename Sums::Value (&sums)[Sums::kGroup][Sums::kVectors]) {
     typename Sums::Quad quad;
     load_quad(weights + kFirst, quad);
-    const auto indices = load_indices(inputs + kFirst);
-    add_slot<Sums, 0, kFirst>(quad, indices, in, sums);
-    add_slot<Sums, 1, kFirst>(quad, indices, in, sums);
-    add_slot<Sums, 2, kFirst>(quad, indices, in, sums);
-    add_slot<Sums, 3, kFirst>(quad, indices, in, sums);
+    const auto offsets = load_offsets(offsets_of_slots + kFirst);
+    add_slot<Sums, 0, kFirst>(quad, offsets, in, sums);
+    add_slot<Sums, 1, kFirst>(quad, offsets, in, sums);
+    add_slot<Sums, 2, kFirst>(quad, offsets, in, sums);
+    add_slot<Sums, 3, kFirst>(quad, offsets, in, sums);
 }
 
 // Sums all outputs of a stream, each over its inputs in order. `start` makes the sums of an output,
 // `done` takes those of a group and the numbers of its outputs.
-template <class Sums, class Index, class Start, class Done>
-SKPRUNE_INLINE void sum_stream(const Stream& stream, const Index* inputs, const float* in,
+template <class Sums, class Offset, class Start, class Done>
+SKPRUNE_INLINE void sum_stream(const Stream& stream, const Offset* offsets_of_slots, const float* in,
                                const Start& start, const Done& done) {
     constexpr int K = Sums::kGroup;
     constexpr int kSlots = K < kQuad ? kQuad : K;
@@ -102,8 +105,8 @@ SKPRUNE_INLINE void sum_stream(const Stream& stream, const Index* inputs, const 
         for (int k = 0; k < K; ++k) start(outputs[k], sums[k]);
         const std::int64_t end = stream.starts[g + 1];
         for (std::int64_t i = stream.starts[g]; i < end; i += kSlots) {
-            add_quad<Sums, 0>(weights + i, inputs + i, in, sums);
-            if constexpr (kSlots > kQuad) add_quad<Sums, kQuad>(weights + i, inputs + i, in, sums);
+            add_quad<Sums, 0>(weights + i, offsets_of_slots + i, in, sums);
+            if constexpr (kSlots > kQuad) add_quad<Sums, kQuad>(weights + i, offsets_of_slots + i, in, sums);
         }
         done(sums, outputs);
     }

@@ -46,6 +46,7 @@ constexpr int kWidest = 64;
 constexpr int kPanel = 64;  // outputs that a dense layer computes together for a lone row
 constexpr int kPad = 16;    // floats in a cache line: lone rows are padded to whole lines
 constexpr int kQuad = 4;    // outputs whose weights a dense tile kernel reads together
+constexpr int kOffsetUnit = 8;  // bytes: what an address may scale an offset by for nothing
 
 // What a layer's weights are laid out for. In the order of KERNELS in planning.py.
 enum class Layout : std::uint8_t { sparse, dense, blocks };
@@ -59,8 +60,8 @@ struct Stream {
     const std::uint32_t* outputs;      // n_groups * K
     const std::int64_t* starts;        // n_groups + 1, in slots
     const float* weights;              // slots
-    const std::uint16_t* inputs16;     // slots; short ones where they suffice, else null
-    const std::uint32_t* inputs32;
+    const std::uint16_t* offsets16;  // slots: where the input's line is, in units of eight bytes;
+    const std::uint32_t* offsets32;  // short ones where they suffice, else null
 };
 
 // Outputs in groups of 4 or 8 that share their inputs, in an order of its own: a block is one input

@@ -15,6 +15,7 @@ _HOME = {
     "BayesianGroupPruner": "skprune.nets.pruners",
     "CostComplexityPruner": "skprune.trees.pruners",
     "ErrorBasedPruner": "skprune.trees.pruners",
+    "FileFormatError": "skprune.engine.file",
     "ForestPruner": "skprune.trees.pruners",
     "L0Pruner": "skprune.nets.pruners",
     "MLPNetClassifier": "skprune.nets.modules",
@@ -29,6 +30,10 @@ _HOME = {
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",
     "VariationalDropoutPruner": "skprune.nets.pruners",
+    "compile": "skprune.compiling",
+    "load": "skprune.saving",
+    "save": "skprune.saving",
+    "to_onnx": "skprune.exporting",
 }
 
 __all__ = sorted(_HOME)

@@ -7,12 +7,14 @@ and run without the library that trained the model.
 from typing import Any, Protocol, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skprune.engine import NonFiniteError
+from skprune.engine.checks import refuse_stray_indices
 
 
 class Model(Protocol):
@@ -139,7 +141,7 @@ class _SparseEstimator(BaseEstimator):
     def _needs_no_conversion(self, X: Any) -> bool:
         # scikit-learn's validation costs over 100 microseconds, as much as many a prediction
         return (
-            type(X) is np.ndarray
+            type(X) in (np.ndarray, np.memmap)
             and X.ndim == 2
             and X.dtype.char in "fd"
             and X.shape[1] == self.model.n_features_in
@@ -152,6 +154,8 @@ class _SparseEstimator(BaseEstimator):
         X = np.asarray(X) if isinstance(X, list | tuple) else X
         if not allow_nd and getattr(X, "ndim", 2) > 2:
             X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
+        if issparse(X) and self._accepts_sparse:
+            X = refuse_stray_indices(X)  # which scikit-learn does not look for
         return validate_data(
             self,
             X,

@@ -7,7 +7,15 @@ import numpy as np
 def available_isas() -> list[str]: ...
 
 class Network:
-    def __init__(self, n_features: int, row_batch: int, isa: str, /) -> None: ...
+    def __init__(
+        self,
+        n_features: int,
+        inputs: np.ndarray,
+        fill: np.ndarray,
+        steps: np.ndarray,
+        isa: str,
+        /,
+    ) -> None: ...
     def add_layer(
         self,
         n_out: int,
@@ -17,11 +25,21 @@ class Network:
         bias: np.ndarray,
         activation: int,
         alpha: float,
-        dense_rows: bool,
-        dense_tiles: bool,
+        layouts: np.ndarray,
+        height: int,
+        order: np.ndarray,
         /,
     ) -> None: ...
     def run(self, X: Any, n_threads: int, depth: int, /) -> np.ndarray | None: ...
+    def run_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        depth: int,
+        /,
+    ) -> np.ndarray: ...
 
 class Tree:
     def __init__(
@@ -63,6 +81,7 @@ class Forest:
         n_features: int,
         is_double: bool,
         allow_nan: bool,
+        allow_infinity: bool,
         isa: str,
         /,
     ) -> None: ...

@@ -77,19 +77,31 @@ def csr_arrays(X: Any, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     """
     _refuse_shape_and_type(X, n_features)
     rows = X if X.format == "csr" else refuse_stray_indices(X).tocsr()
-    data = as_matrix(np.reshape(rows.data, (1, -1)), np.size(rows.data))[0]
-    index = np.result_type(rows.indices, rows.indptr, np.int32)
-    starts = np.ascontiguousarray(rows.indptr, index)
-    if starts.shape != (X.shape[0] + 1,) or index.kind != "i":
+    data, indices, starts = (np.asarray(part) for part in (rows.data, rows.indices, rows.indptr))
+    if {indices.dtype.kind, starts.dtype.kind} != {"i"} or data.ndim != 1 or indices.ndim != 1:
+        raise ValueError("X must be a valid sparse matrix, but its arrays are of another kind.")
+    if starts.shape != (X.shape[0] + 1,):
         raise ValueError("X must be a valid sparse matrix, but its indptr is of another length.")
-    return np.ascontiguousarray(data), np.ascontiguousarray(rows.indices, index), starts
+    index = np.result_type(indices, starts, np.int32)
+    data = as_matrix(data[None], data.size)[0]
+    return _readable(data, data.dtype), _readable(indices, index), _readable(starts, index)
+
+
+def _readable(vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the vector as C++ can read it: side by side, and where numbers may stand."""
+    vector = np.ascontiguousarray(vector, dtype)
+    return vector if vector.flags.aligned else vector.copy()
 
 
 def _refuse_shape_and_type(X: Any, n_features: int) -> None:
     if X.ndim != 2 or X.shape[1] != n_features:
         raise ValueError(f"X must have {n_features} columns, but its shape is {X.shape}.")
-    if X.dtype.kind not in "fiub":
-        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {X.dtype}.")
+    try:
+        dtype = X.dtype
+    except AttributeError as error:  # that of its data, which may be anything
+        raise ValueError(f"X must be a valid sparse matrix, but {error}.") from error
+    if dtype.kind not in "fiub":
+        raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {dtype}.")
 
 
 def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.ndarray]:
@@ -127,8 +139,8 @@ def refuse_stray_indices(X: Any) -> Any:
             X = X.tocsr()
         else:
             X = X.tocsr()
-        # two things that scipy's own check, which follows, leaves out
-        if (np.diff(X.indptr) < 0).any():
+        # two things that scipy's own check, which follows, leaves out; a difference may overflow
+        if (X.indptr[1:] < X.indptr[:-1]).any():
             raise ValueError("index pointer values must not decrease")
         if X.format == "bsr" and np.any(np.mod(shape, X.blocksize)):
             raise ValueError(f"its shape {shape} is no multiple of its blocks {X.blocksize}")

@@ -340,6 +340,7 @@ _FOREST = {
     "link": one_of(tuple(LINKS)),
     "divisor": NUMBER,
     "dtype": one_of(("float32", "float64")),
+    "allow_infinity": FLAG,
 }
 
 

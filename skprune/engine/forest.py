@@ -86,9 +86,12 @@ class Forest:
     by_category : array-like of shape (n_nodes,), bool, default=None
         Splits that look at the category of a row in place of the threshold.
     dtype : {"float32", "float64"}, default="float32"
-        What values of ``X`` are compared as. With "float64" they may be infinite.
+        What values of ``X`` are compared as.
     allow_nan : bool, default=False
         Whether ``X`` may hold NaN. Columns of categories always may.
+    allow_infinity : bool, default=None
+        Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
+        what is too large.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `skprune.engine.Network`; here "scipy" needs numpy alone.
 
@@ -145,6 +148,7 @@ class Forest:
         by_category: Any = None,
         dtype: str = "float32",
         allow_nan: bool = False,
+        allow_infinity: bool | None = None,
         engine: str = "auto",
     ) -> None:
         self.feature = checked_vector(feature, "feature", np.int64)
@@ -162,6 +166,10 @@ class Forest:
         self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)
         self.dtype = _one_of("dtype", dtype, ("float32", "float64"))
+        doubles = self.dtype == "float64"
+        self.allow_infinity = doubles if allow_infinity is None else bool(allow_infinity)
+        if self.allow_infinity and not doubles:
+            raise ValueError("allow_infinity=True needs dtype='float64', but it is 'float32'.")
         self._check_starts()
         self.outputs = self._checked_outputs(outputs)
         self.base = self._checked_base(base)
@@ -188,11 +196,6 @@ class Forest:
         self._requested = engine
         self._native = self._compile() if self.engine == "native" else None
 
-    @property
-    def allow_infinity(self) -> bool:
-        """Whether ``X`` may be infinite."""
-        return self.dtype == "float64"
-
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return the answers of the trees together.
 
@@ -211,7 +214,7 @@ class Forest:
         Raises
         ------
         NonFiniteError
-            Where ``X`` is infinite with ``dtype="float32"``, or NaN without ``allow_nan``.
+            Where ``X`` is infinite without ``allow_infinity``, or NaN without ``allow_nan``.
         """
         if self._native is None:
             return self.predict_at(self.apply(X, n_jobs))
@@ -345,6 +348,7 @@ class Forest:
             *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
             *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link", "groups"),
             *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
+            "allow_infinity",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -381,18 +385,15 @@ class Forest:
         """Copy rows in: refuse what is not allowed, and put numbers in the place of categories."""
         with np.errstate(over="ignore"):
             X = as_matrix(X, self.n_features_in, self.dtype).astype(self.dtype)
+        infinite = np.isinf(X).any()
         for column, known in (self.categories or {}).items():
             x = X[:, column]
             place = np.searchsorted(known, x).clip(max=max(len(known) - 1, 0))
             found = known[place] == x if len(known) else np.zeros(len(x), dtype=bool)
             X[:, column] = np.where(found, place, np.nan)
         numbers = np.setdiff1d(np.arange(self.n_features_in), list(self.categories or {}))
-        bad = np.zeros(1, dtype=bool)
-        if not self.allow_infinity:
-            bad = np.isinf(X)
-        if not self.allow_nan:
-            bad = np.isnan(X[:, numbers]).any() | bad.any()
-        if np.any(bad):
+        missing = np.isnan(X[:, numbers]).any()
+        if (infinite and not self.allow_infinity) or (missing and not self.allow_nan):
             raise non_finite(self.allow_nan, self.allow_infinity)
         return X
 
@@ -422,7 +423,7 @@ class Forest:
             len(starts) < 2
             or starts[0] != 0
             or starts[-1] != n_nodes
-            or (np.diff(starts) < 1).any()
+            or (starts[1:] <= starts[:-1]).any()  # a difference may overflow
         ):
             raise ValueError(
                 f"tree_starts must grow from 0 to the number of nodes, {n_nodes}, by one tree at "
@@ -470,7 +471,9 @@ class Forest:
         if groups is None:
             return np.array([len(self.base)])
         groups = checked_vector(groups, "groups", np.int64)
-        if not len(groups) or groups.min() < 1 or groups.sum() != len(self.base):
+        n_sums = len(self.base)
+        fits = len(groups) and groups.min() >= 1 and groups.max() <= n_sums
+        if not fits or groups.sum() != n_sums:
             raise ValueError(
                 f"groups must be positive and add up to the {len(self.base)} sums, but they are "
                 f"{groups.tolist()}."
@@ -502,6 +505,10 @@ class Forest:
 
     def _checked_categories(self, categories: Mapping[int, Any] | None) -> dict[int, Floats] | None:
         checked: dict[int, Floats] = {}
+        if not isinstance(categories, Mapping | None):
+            raise TypeError(
+                f"categories must be a mapping or None, not {type(categories).__name__}."
+            )
         for column, values in sorted((categories or {}).items()):
             if column not in range(self.n_features_in):
                 raise ValueError(
@@ -558,6 +565,7 @@ class Forest:
             self.n_features_in,
             self.dtype == "float64",
             self.allow_nan,
+            self.allow_infinity,
             isa(),
         )
 

@@ -255,6 +255,8 @@ class Network:
                 [self._run_reference(part, depth) for part in self._dense_parts(X)]
             )
         if threads > 1:
+            if not issparse(X) and not (isinstance(X, np.ndarray) and X.ndim == 2):
+                X = as_matrix(X, self.n_features_in)  # not everything can say how long it is
             threads = self._worthwhile_threads(X, threads)
         if issparse(X):
             return self._run_csr(X, threads, depth)
@@ -265,7 +267,7 @@ class Network:
 
     def _worthwhile_threads(self, X: Any, threads: int) -> int:
         """Return no more threads than get enough to do; the result does not depend on it."""
-        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        n_rows = X.shape[0]
         return max(1, min(threads, int(n_rows * self.plan.nanoseconds_a_row / _THREAD_NANOSECONDS)))
 
     def _run_csr(self, X: Any, threads: int, depth: int) -> np.ndarray:
@@ -414,10 +416,10 @@ def _checked_weight(weight: Any, where: str) -> csr_array:
             f"{weight.shape}."
         )
     # scipy's own constructor trusts these arrays, and its compiled loops crash on bad ones.
-    indptr, indices = weight.indptr, weight.indices
+    indptr, indices = np.asarray(weight.indptr), np.asarray(weight.indices)
     if {indptr.dtype.kind, indices.dtype.kind} != {"i"} or indices.ndim != 1:
         raise ValueError(f"{where}.weight.indptr and .indices must be vectors of signed integers.")
-    if indptr.shape != (n_out + 1,) or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+    if indptr.shape != (n_out + 1,) or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
         raise ValueError(
             f"{where}.weight.indptr must hold {n_out + 1} entries that start at 0 and never fall."
         )

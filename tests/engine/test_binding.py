@@ -72,6 +72,7 @@ FOREST = TREE | {
     "n_features": 4,
     "is_double": True,
     "allow_nan": False,
+    "allow_infinity": True,
 }
 BAD_FORESTS = BAD_TREES | {
     "tree_starts": [

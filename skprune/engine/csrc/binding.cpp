@@ -304,11 +304,12 @@ private:
 class BoundForest {
 public:
     BoundForest(const Numpy& numpy, const skprune::ForestArrays& arrays, std::int64_t n_features,
-                bool is_double, bool allow_nan, const std::string& isa)
+                bool is_double, bool allow_nan, bool allow_infinity,
+                const std::string& isa)
         : numpy_(numpy),
           allow_nan_(allow_nan),
-          is_double_(is_double),
-          forest_(arrays, n_features, is_double, allow_nan, kernels_named(isa)) {}
+          allow_infinity_(allow_infinity),
+          forest_(arrays, n_features, is_double, allow_nan, allow_infinity, kernels_named(isa)) {}
 
     nb::object predict(nb::handle X, int n_threads) const {
         return sums(X, forest_.n_answers(), [&](const MatrixView& view, double* out) {
@@ -327,7 +328,7 @@ public:
         MatrixView view{};
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, forest_.n_trees());
-        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, is_double_, [&](void* out) {
+        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, allow_infinity_, [&](void* out) {
             return forest_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
         });
     }
@@ -339,12 +340,12 @@ private:
         MatrixView view{};
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
         const nb::tuple shape = nb::make_tuple(view.n_rows, width);
-        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, is_double_,
+        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, allow_infinity_,
                       [&](void* out) { return fill(view, static_cast<double*>(out)); });
     }
 
     const Numpy& numpy_;
-    bool allow_nan_, is_double_;
+    bool allow_nan_, allow_infinity_;
     Forest forest_;
 };
 
@@ -357,7 +358,8 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
                  int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
                  const Array<std::int64_t>& category_columns,
                  const Array<std::int64_t>& category_starts, const Array<double>& categories,
-                 std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
+                 std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
+                const std::string& isa) {
     require_aligned(feature, threshold, left, right, value, tree_starts, outputs, base, groups, set,
                     sets, category_columns, category_starts, categories);
     require(is_width(n_features), "n_features is out of range");
@@ -409,7 +411,7 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
         category_starts.data(),
         categories.data(),
     };
-    new (self) BoundForest(numpy, arrays, n_features, is_double, allow_nan, isa);
+    new (self) BoundForest(numpy, arrays, n_features, is_double, allow_nan, allow_infinity, isa);
 }
 
 }  // namespace
@@ -477,11 +479,12 @@ NB_MODULE(_kernels, m) {
                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set,
                 const Matrix<std::uint32_t>& sets, const Array<std::int64_t>& category_columns,
                 const Array<std::int64_t>& category_starts, const Array<double>& categories,
-                std::int64_t n_features, bool is_double, bool allow_nan, const std::string& isa) {
+                std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
+                const std::string& isa) {
                  make_forest(self, numpy, feature, threshold, left, right, value, missing_left,
                              tree_starts, outputs, base, divisor, link, groups, set, sets,
                              category_columns, category_starts, categories, n_features, is_double,
-                             allow_nan, isa);
+                             allow_nan, allow_infinity, isa);
              })
         .def("predict", &BoundForest::predict, nb::arg().none(), nb::arg())
         .def("decide", &BoundForest::decide, nb::arg().none(), nb::arg())

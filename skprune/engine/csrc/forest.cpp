@@ -162,6 +162,7 @@ void Forest::lay_out(const ForestArrays& arrays, Buffer<Node>& nodes) {
 }
 
 Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_double, bool allow_nan,
+               bool allow_infinity,
                const Kernels& kernels)
     : kernels_(kernels),
       n_features_(n_features),
@@ -212,6 +213,7 @@ Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_doub
     view_.values = values_.data();
     view_.base = base_.data();
     view_.allow_nan = allow_nan;
+    view_.allow_infinity = allow_infinity;
     view_.sets = sets_.data();
     view_.n_words = arrays.n_words;
     view_.n_categorical = arrays.n_categorical;

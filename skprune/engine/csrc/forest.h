@@ -37,7 +37,7 @@ struct ForestArrays {
 class Forest {
 public:
     // Throws std::invalid_argument unless all arrays hang together.
-    Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_double, bool allow_nan,
+    Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
            const Kernels& kernels);
     Forest(const Forest&) = delete;
     Forest& operator=(const Forest&) = delete;

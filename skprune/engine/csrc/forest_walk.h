@@ -245,6 +245,7 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
     const char* rows = X.data + first * X.row_stride;
     std::int64_t stride = X.row_stride;
     std::int64_t n_missing = 0;  // numbers: categories always may be
+    double infinities = 0;       // NaN if there are any
     if (!X.is_double || X.column_stride != sizeof(double) || f.n_categorical != 0) {
         double* copy = reinterpret_cast<double*>(scratch);
         stride = X.n_columns * static_cast<std::int64_t>(sizeof(double));
@@ -255,6 +256,7 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
                 const char* from = X.data + r * X.row_stride + j * X.column_stride;
                 row[j] = X.is_double ? read<double>(from) : static_cast<double>(read<float>(from));
                 n_missing += row[j] != row[j];
+                infinities += row[j] == row[j] ? row[j] * 0.0 : 0.0;
             }
             n_missing -= number_categories(f, row);
         }
@@ -263,10 +265,12 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
             for (std::int64_t j = 0; j < X.n_columns; ++j) {
                 const double x = read<double>(rows + r * stride + j * sizeof(double));
                 n_missing += x != x;
+                infinities += x == x ? x * 0.0 : 0.0;
             }
         }
     }
     if (n_missing != 0 && !f.allow_nan) return false;
+    if (infinities != infinities && !f.allow_infinity) return false;
     const auto run = f.n_categorical != 0 ? run_forest_on<DoubleNode, Gaps::categories>
                      : n_missing != 0     ? run_forest_on<DoubleNode, Gaps::missing>
                                           : run_forest_on<DoubleNode, Gaps::none>;

@@ -172,6 +172,7 @@ struct ForestView {
     const double* values;   // of the leaves
     const double* base;     // n_sums
     bool allow_nan;
+    bool allow_infinity;  // of rows that are compared in double
 
     // Splits by category read numbers of categories, which stand in the column from the copy on.
     const std::uint32_t* sets;

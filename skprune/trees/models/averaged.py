@@ -121,7 +121,7 @@ class AveragedTrees(TreeModel):
             return tree
         feature, value = tree.feature, tree.value
         if (columns := self._columns_of(number)) is not None:
-            feature = np.where(feature >= 0, columns[feature], feature)
+            feature = np.where(feature >= 0, columns[np.maximum(feature, 0)], feature)
         if (classes := self._classes_of(number)) is not None:
             value = np.zeros((tree.n_nodes, 1, self.estimator.n_classes_))
             value[:, :, classes] = tree.value

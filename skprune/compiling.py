@@ -326,6 +326,8 @@ class _Front:
         The step that fills.
     takes_nan : bool
         Whether the steps take X with NaN.
+    takes_infinity : bool
+        Whether they take infinite X.
     """
 
     n_features_in: int
@@ -334,6 +336,7 @@ class _Front:
     fill: Floats | None = None
     filled_by: str = ""
     takes_nan: bool = True
+    takes_infinity: bool = True
 
     def then(self, step: str, effect: _Effect, lets_nan_in: bool) -> "_Front":
         """Put a step behind these."""
@@ -353,6 +356,8 @@ class _Front:
             self.filled_by or (step if effect.fill is not None else ""),
             # what is filled is not seen by the steps behind
             self.takes_nan and (self.fill is not None or lets_nan_in),
+            # scalers and imputers refuse it, and selectors that refuse NaN
+            self.takes_infinity and lets_nan_in and not added and effect.fill is None,
         )
 
     def check(self, used: Ints) -> None:
@@ -463,8 +468,7 @@ def _folded_forest(forest: Forest, front: _Front) -> Forest:
     changed = {
         "dtype": dtype,
         "categories": _folded_categories(forest, front),
-        # neither scalers nor imputers let it through
-        "allow_infinity": forest.allow_infinity and not front.operations and front.fill is None,
+        "allow_infinity": forest.allow_infinity and front.takes_infinity,
     }
     return Forest(**(forest._arrays() | nodes | changed), engine=forest._requested)
 

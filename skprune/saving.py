@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from skprune import __version__
 from skprune.engine import Forest
+from skprune.engine.checks import n_threads
 from skprune.engine.file import (
     COUNT,
     FLAG,
@@ -37,6 +38,7 @@ from skprune.engine.file import (
     to_bytes,
     unpack,
 )
+from skprune.engine.native import choose_engine
 from skprune.estimators import SparseClassifier, SparseRegressor
 
 # Grows when a reader of the last one would misread a file.
@@ -215,6 +217,8 @@ def load_bytes(
     model : SparseClassifier or SparseRegressor
         The estimator.
     """
+    choose_engine(engine)  # what the caller gets wrong is no fault of the file
+    n_threads(n_jobs)
     header = read_header(data)
     _refuse_other_formats(header)
     kind = kind_of(header, tuple(_KINDS), "header")

@@ -662,6 +662,24 @@ def test_what_is_not_fitted_is_refused(estimator):
         skprune.compile(estimator)
 
 
+def test_infinity_is_taken_where_the_pipeline_takes_it():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = (X[:, 0] > 0).astype(int)
+    rows = X.copy()
+    rows[1, 0] = np.inf
+    boosted = HistGradientBoostingClassifier(max_iter=3)
+    for selector, taken in ((VarianceThreshold(), True), (SelectKBest(k=2), False)):
+        pruner = CostComplexityPruner(boosted, sparsity=0.0)
+        pipeline = make_pipeline(selector, pruner).fit(X, y)
+        compiled = skprune.compile(pipeline)
+        for model in (pipeline, compiled):
+            if taken:
+                assert_array_equal(model.predict(rows), pipeline.predict(rows))
+                continue
+            with pytest.raises(ValueError, match="infinity"):
+                model.predict(rows)
+
+
 @pytest.mark.parametrize("steps", [[StandardScaler()], [SimpleImputer()], [MinMaxScaler()]])
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_infinity_is_refused_where_the_pipeline_refuses_it(steps, value):

@@ -78,10 +78,14 @@ def csr_arrays(X: Any, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     _refuse_shape_and_type(X, n_features)
     rows = X if X.format == "csr" else refuse_stray_indices(X).tocsr()
     data, indices, starts = (np.asarray(part) for part in (rows.data, rows.indices, rows.indptr))
-    if {indices.dtype.kind, starts.dtype.kind} != {"i"} or data.ndim != 1 or indices.ndim != 1:
-        raise ValueError("X must be a valid sparse matrix, but its arrays are of another kind.")
-    if starts.shape != (X.shape[0] + 1,):
-        raise ValueError("X must be a valid sparse matrix, but its indptr is of another length.")
+    if {indices.dtype.kind, starts.dtype.kind} != {"i"}:
+        raise ValueError("X must be a valid sparse matrix, but its indices are no integers.")
+    if data.ndim != 1 or data.shape != indices.shape:
+        raise ValueError(
+            "X must be a valid sparse matrix, but its data and indices differ in shape."
+        )
+    if starts.shape != (X.shape[0] + 1,) or starts[0] != 0:
+        raise ValueError("X must be a valid sparse matrix, but its indptr does not fit its shape.")
     index = np.result_type(indices, starts, np.int32)
     data = as_matrix(data[None], data.size)[0]
     return _readable(data, data.dtype), _readable(indices, index), _readable(starts, index)
@@ -132,6 +136,8 @@ def refuse_stray_indices(X: Any) -> Any:
         if X.format == "dia":
             return make((X.data, X.offsets), shape=shape)
         if X.format in ("csr", "csc", "bsr"):
+            if {np.asarray(part).dtype.kind for part in (X.indices, X.indptr)} != {"i"}:
+                raise ValueError("its indices are no integers")
             X = make((X.data, X.indices, X.indptr), shape=shape)
         elif X.format == "lil":
             if [len(row) for row in X.rows] != [len(values) for values in X.data]:

@@ -364,6 +364,8 @@ def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
     is_split = left > 0
     n_nodes, n_splits = len(left), int(np.count_nonzero(is_split))
     check_length(value, n_nodes - n_splits, "value", "a leaf")
+    if not np.isfinite(value).all():
+        raise FileFormatError("tensor 'value' must be finite")
     # In a tree they never are, and room for values is made before the tree is looked at.
     if len(value) < n_splits + n_trees:
         raise FileFormatError(

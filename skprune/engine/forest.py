@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 
 from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import MAX_WIDTH, table
+from skprune.engine.planning import MAX_WIDTH, checked_rows, table
 from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits, whole_number
 
 Floats = NDArray[np.float64]
@@ -318,8 +318,9 @@ class Forest:
         batches = {"any batch": "numpy, level by level"}
         if native:
             batches = {"1-7 rows": "16 trees interleaved", "8+ rows": "8 rows interleaved"}
-        if native and n_rows is not None:
-            batches = {f"{n_rows} rows": list(batches.values())[n_rows >= 8]}
+        n = None if n_rows is None else checked_rows(n_rows)
+        if native and n is not None:
+            batches = {f"{n} row{'s' * (n != 1)}": list(batches.values())[n >= 8]}
         return f"{title} -> {self.n_outputs}\n" + table(
             [
                 ["trees", "nodes", "leaves", "deepest", "missing", *batches],

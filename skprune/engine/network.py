@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
-from operator import index
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,15 @@ from skprune.engine.checks import (
     refuse_stray_indices,
 )
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import KERNELS, MAX_WIDTH, Plan, plan_network, table
+from skprune.engine.planning import (
+    KERNELS,
+    MAX_WIDTH,
+    Plan,
+    checked_rows,
+    plan_network,
+    table,
+    tiles_in_words,
+)
 
 # What a thread must have to do, or to start it takes longer than it saves.
 _THREAD_NANOSECONDS = 60_000
@@ -123,16 +130,18 @@ class Network:
         fill: Any = None,
     ) -> None:
         self.layers = _checked_chain(layers)
-        self._n_hidden = len(self.layers) - 1 if n_hidden is None else index(n_hidden)
-        if not 0 <= self._n_hidden <= len(self.layers):
+        depth = len(self.layers)
+        if n_hidden is not None and not (isinstance(n_hidden, Integral) and 0 <= n_hidden <= depth):
             raise ValueError(
-                f"n_hidden must lie in [0, {len(self.layers)}], but it is {n_hidden!r}."
+                f"n_hidden must be an integer in [0, {depth}], but it is {n_hidden!r}."
             )
+        self._n_hidden = depth - 1 if n_hidden is None else int(n_hidden)
         self._constants = self._checked_constants(hidden_constants)
         self.n_features_in = int(self.layers[0].weight.shape[1])
         self.n_outputs = int(self.layers[-1].weight.shape[0])
         self.fill = self._checked_fill(fill)
-        self.plan: Plan = plan_network(self.layers, isa())
+        self._first_columns, self._inputs = _only_used_inputs(self.layers[0].weight)
+        self.plan: Plan = plan_network(self.layers, isa(), len(self._inputs) or self.n_features_in)
         self.engine = choose_engine(engine)
         self._requested = engine
         self._native = self._compile() if self.engine == "native" else None
@@ -294,15 +303,14 @@ class Network:
 
     def _compile(self) -> Any:
         assert kernels is not None
-        first, inputs = _only_used_inputs(self.layers[0].weight)
         fill = np.zeros(0, np.float32) if self.fill is None else self.fill
-        native = kernels.Network(self.n_features_in, inputs, fill, self.plan.steps, isa())
+        native = kernels.Network(self.n_features_in, self._inputs, fill, self.plan.steps, isa())
         for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             w = layer.weight
             native.add_layer(
                 w.shape[0],
                 w.indptr.astype(np.int64),
-                first if i == 0 else w.indices.astype(np.uint32),
+                self._first_columns if i == 0 else w.indices.astype(np.uint32),
                 w.data,
                 layer.bias,
                 ACTIVATIONS.index(layer.activation),
@@ -314,15 +322,18 @@ class Network:
         return native
 
     def _explain_rows(self, n_rows: int | None) -> list[list[str]]:
-        counts = (1, 8, 16, 64) if n_rows is None else (n_rows,)
         native = self.engine == "native"
-        batches = [f"{n} row{'s' * (n != 1)}" for n in counts] if native else ["any batch"]
+        counts = (1, 8, 16, 64) if n_rows is None else (checked_rows(n_rows),)
+        tiles = [self.plan.widths(n) for n in counts]
+        batches = ["any batch"]
+        if native:
+            batches = [f"{n} row{'s' * (n != 1)}" for n in counts]
+        if native and n_rows is not None and n_rows > 1:
+            batches = [f"{n_rows} rows, {tiles_in_words(tiles[0])}"]
         rows = [["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]]
         for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             n_out, n_in = layer.weight.shape
-            chosen = (
-                [plan.describe(self.plan.width(n)) for n in counts] if native else ["scipy CSR"]
-            )
+            chosen = [plan.describe(widths) for widths in tiles] if native else ["scipy CSR"]
             alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
             rows.append(
                 [
@@ -388,6 +399,8 @@ def _checked_layer(layer: Layer, where: str) -> Layer:
         raise ValueError(
             f"{where}.activation must be one of {ACTIVATIONS}, but it is {layer.activation!r}."
         )
+    if not isinstance(layer.name, str):
+        raise ValueError(f"{where}.name must be a string, but it is {layer.name!r}.")
     if not isinstance(layer.alpha, Real) or not np.isfinite(float(layer.alpha)):
         raise ValueError(f"{where}.alpha must be finite, but it is {layer.alpha!r}.")
     weight = _checked_weight(layer.weight, where)
@@ -397,7 +410,7 @@ def _checked_layer(layer: Layer, where: str) -> Layer:
             f"{where}.bias must have shape ({weight.shape[0]},), one entry an output, but its "
             f"shape is {bias.shape}."
         )
-    bias = np.array(bias)
+    bias = bias + np.float32(0)  # of -0 it makes 0, as every sum does that adds anything
     for array in (bias, weight.data, weight.indices, weight.indptr):
         array.setflags(write=False)
     return replace(layer, weight=weight, bias=bias, alpha=float(layer.alpha))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,17 +38,21 @@ class LayerPlan(NamedTuple):
     height: int  # of the blocks; 0 where there are none
     order: np.ndarray  # of the outputs in blocks, n_out where there is none
 
-    def gain(self, width: int) -> float:
-        """Return how many times faster than dense the layer is expected to be, in such tiles."""
-        i = WIDTHS.index(width)
-        return self.dense_nanoseconds[i] / self.nanoseconds[i]
+    def describe(self, widths: Sequence[int]) -> str:
+        """Return the kernel of the width that takes most of the rows, and the gain over all.
 
-    def describe(self, width: int) -> str:
-        """Return the kernel for such a tile, and the gain, in words."""
+        The gain is how many times faster than dense kernels the layer is expected to be in such
+        tiles.
+        """
+        places = [WIDTHS.index(width) for width in widths]
+        gain = sum(self.dense_nanoseconds[i] for i in places) / sum(
+            self.nanoseconds[i] for i in places
+        )
+        width = _most_of(widths)
         kernel = self.kernels[WIDTHS.index(width)]
         name = f"{self.height}x1 blocks" if kernel == "blocks" else kernel
         tile = "row" if width == 1 else f"tile of {width}"
-        return f"{name} {tile} ({self.gain(width):.1f}x)"
+        return f"{name} {tile} ({gain:.1f}x)"
 
 
 class Plan(NamedTuple):
@@ -57,15 +62,52 @@ class Plan(NamedTuple):
     steps: np.ndarray  # by rows left, 0 to 64 and more: the number of a width
     nanoseconds_a_row: float  # of a large batch
 
-    def width(self, n_rows: int) -> int:
-        """Return the rows of the first tile of a batch of ``n_rows``."""
-        return WIDTHS[self.steps[min(n_rows, WIDTHS[-1])]]
+    def widths(self, n_rows: int) -> list[int]:
+        """Return the tiles of a batch of ``n_rows``, in their order."""
+        tiles = []
+        piece = max(_PIECE, WIDTHS[self.steps[-1]])
+        for first in range(0, n_rows, piece):
+            left = min(piece, n_rows - first)
+            while left > 0:
+                tiles.append(WIDTHS[self.steps[left]])
+                left -= tiles[-1]
+        return tiles
 
 
-def plan_network(layers: Sequence[Layer], isa: str) -> Plan:
-    """Return the plan for a chain of layers on a set of instructions: never a matter of timing."""
-    plans = tuple(plan_layer(layer, isa) for layer in layers)
-    n_inputs = layers[0].weight.shape[1]
+# Threads take pieces of so many rows, or of a tile if that is wider (csrc/network.cpp).
+_PIECE = 32
+
+
+def _most_of(widths: Sequence[int]) -> int:
+    return max(set(widths), key=lambda width: (width * widths.count(width), width))
+
+
+def tiles_in_words(widths: Sequence[int]) -> str:
+    """Return how many rows which tiles take.
+
+    Examples
+    --------
+    >>> tiles_in_words([1, 16, 16]), tiles_in_words([16])
+    ('2 x 16 + 1', '16')
+    """
+    counts = {width: list(widths).count(width) for width in sorted(set(widths), reverse=True)}
+    return " + ".join(f"{n} x {width}" if n > 1 else str(width) for width, n in counts.items())
+
+
+def checked_rows(n_rows: int) -> int:
+    """Return a number of rows to explain, or refuse what is none."""
+    if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 1:
+        raise ValueError(f"n_rows must be None or an integer from 1, but it is {n_rows!r}.")
+    return int(n_rows)
+
+
+def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
+    """Return the plan for a chain of layers on a set of instructions: never a matter of timing.
+
+    Of the columns of X the first layer is handed ``n_inputs``.
+    """
+    widths = [n_inputs, *(layer.weight.shape[0] for layer in layers[:-1])]
+    plans = tuple(plan_layer(*pair, isa) for pair in zip(layers, widths, strict=True))
     costs = [
         sum(plan.nanoseconds[i] for plan in plans) + cost_of_copy(isa, width, n_inputs)
         for i, width in enumerate(WIDTHS)
@@ -74,10 +116,10 @@ def plan_network(layers: Sequence[Layer], isa: str) -> Plan:
     return Plan(plans, steps, total / WIDTHS[-1])
 
 
-def plan_layer(layer: Layer, isa: str) -> LayerPlan:
+def plan_layer(layer: Layer, n_in: int, isa: str) -> LayerPlan:
     """Return the plan for ``layer``: a matter of its shape and of where its non-zeros are."""
-    n_out, n_in = layer.weight.shape
-    height, order, stored = _best_blocks(layer)
+    n_out = layer.weight.shape[0]
+    height, order, stored = _best_blocks(layer, n_in)
     multiplies = {
         "sparse": layer.weight.nnz,
         "dense": n_in * -(-n_out // 8) * 8,
@@ -157,14 +199,14 @@ def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
     return np.array(steps, np.uint8), total[most]
 
 
-def _best_blocks(layer: Layer) -> tuple[int, np.ndarray, int]:
+def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
     """Return the height of the blocks, the outputs in groups of it, and the weights these store.
 
     Outputs with the same inputs make a group, which may be short of some. Where hardly any have
     partners the height is 0.
     """
     none = 0, np.zeros(0, np.uint32), 0
-    n_out, n_in = layer.weight.shape
+    n_out = layer.weight.shape[0]
     if layer.weight.nnz == n_out * n_in:
         return none
     indptr = layer.weight.indptr.astype(np.int64)

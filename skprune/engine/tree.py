@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 
 from skprune.engine.checks import as_finite_float32, as_matrix, dense_parts, n_threads
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import table
+from skprune.engine.planning import checked_rows, table
 
 _LEAF = -1
 
@@ -194,8 +194,9 @@ class Tree:
         batches = {"any batch": "numpy, level by level"}
         if native:
             batches = {"1-7 rows": "row by row", "8+ rows": "8 rows interleaved"}
-        if native and n_rows is not None:
-            batches = {f"{n_rows} rows": list(batches.values())[n_rows >= 8]}
+        n = None if n_rows is None else checked_rows(n_rows)
+        if native and n is not None:
+            batches = {f"{n} row{'s' * (n != 1)}": list(batches.values())[n >= 8]}
         return f"{title} -> {self.n_outputs}\n" + table(
             [
                 ["nodes", "leaves", "depth", "missing", *batches],

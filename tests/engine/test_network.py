@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from scipy.special import log_softmax
 
-from skprune.engine import ACTIVATIONS, Layer, Network, isa, planning
+from skprune.engine import ACTIVATIONS, Forest, Layer, Network, Tree, isa, planning
 from skprune.engine.costs import COSTS
 from skprune.engine.planning import KERNELS, WIDTHS, cost_of_copy
 from tests.engine.cases import LAYOUTS, batches, networks, oracle, random_network
@@ -276,6 +276,42 @@ def test_explain_tells_what_runs():
     assert Network(layers, "scipy").explain().count("scipy CSR") == 3
 
 
+@pytest.mark.parametrize(("n_rows", "tiles"), [(1, [1]), (17, [16, 1]), (33, [16, 16, 1])])
+def test_explain_tells_of_the_tiles_that_take_the_rows(n_rows, tiles):
+    network = random_network([784, 300, 10], 0.05, RELUS, seed=0)
+    if isa() in COSTS:  # others borrow a plan whose narrowest tile they do not have
+        assert sorted(network.plan.widths(n_rows)) == sorted(tiles)
+    assert sum(network.plan.widths(n_rows)) >= n_rows
+    titles, first = network.explain(n_rows).splitlines()[1:3]
+    assert f"{n_rows} row" in titles
+    assert f"{'tile of 16' if 16 in tiles else 'row'} (" in first
+
+
+@pytest.mark.parametrize("n_rows", [0, -5, 2.5, "a", True])
+def test_explain_wants_a_number_of_rows(n_rows):
+    leaf = ([-2], [0], [-1], [-1], [[4.0]], [0])
+    network = random_network([3, 2], 1.0, ["identity"], seed=0)
+    for model in (network, Tree(*leaf, 1), Forest(*leaf, [0, 1], 1)):
+        with pytest.raises(ValueError, match="n_rows must be None or an integer from 1"):
+            model.explain(n_rows)
+
+
+def test_the_plan_counts_the_inputs_that_are_read():
+    rng = np.random.default_rng(0)
+    weight = np.zeros((300, 784), np.float32)
+    weight[:, rng.permutation(784)[:250]] = rng.normal(size=(300, 250))
+    plan = Network([Layer(csr_array(weight), np.zeros(300))], "native").plan
+    full = Network([Layer(csr_array(weight[:, weight.any(axis=0)]), np.zeros(300))], "native").plan
+    assert plan.layers[0].kernels == full.layers[0].kernels
+    assert plan.layers[0].kernels[0] == "dense"
+
+
+def test_a_sum_of_nothing_is_no_negative_zero():
+    network = Network([Layer(csr_array((2, 3), dtype=np.float32), np.float32([-0.0, 0]))])
+    for n_rows in (1, 3, 40):
+        assert not np.signbit(network.predict(np.zeros((n_rows, 3)))).any()
+
+
 @pytest.mark.parametrize("n_rows", [1, 2, 8, 17, 64, 100])
 @pytest.mark.parametrize("block", [(8, 1), (4, 1), (3, 5), (5, 2), (16, 4), (1, 8), (2, 2)])
 @pytest.mark.parametrize("density", [0.05, 0.3])
@@ -323,6 +359,7 @@ GOOD = csr_array(np.float32([[1, 2], [0, 3]]))
         ([Layer(GOOD, np.zeros(2), "swish")], "activation must be one of.*'swish'"),
         ([Layer(GOOD, np.zeros(2), "elu", np.nan)], "alpha must be finite"),
         ([Layer(GOOD, np.zeros(2), "elu", "1")], "alpha must be finite"),
+        ([Layer(GOOD, np.zeros(2), name=3)], "name must be a string"),
         ([Layer(_csr([3e38, 3e38], [0, 0], [0, 2, 2], (2, 2)), np.zeros(2))], "duplicates summed"),
         ([Layer(_csr([1, 1], [0.0, 1.0], [0, 1, 2], (2, 2)), np.zeros(2))], "signed integers"),
         ([Layer(_csr([1, 1], [[0], [1]], [0, 1, 2], (2, 2)), np.zeros(2))], "vectors"),
@@ -564,7 +601,7 @@ def test_every_kernel_in_every_tile(kernel, width, monkeypatch):
     first = Layer(_blocks(70, 50, 8, 1, 0.3), np.linspace(-1, 1, 70), "relu")
     last = Layer(_blocks(21, 70, 8, 1, 0.3, seed=1), np.linspace(-1, 1, 21), "tanh")
     network = Network([first, last], "native")
-    assert network.plan.width(64) == width
+    assert set(network.plan.widths(64)) == {width}
     assert network.plan.layers[0].kernels[WIDTHS.index(width)] == kernel
     for n_rows in (1, 7, 33, 130):
         X = np.random.default_rng(0).normal(size=(n_rows, 50)).astype(np.float32)
@@ -594,3 +631,26 @@ def test_infinite_units_reach_only_what_reads_them(width, monkeypatch):
         got = network.predict(X)
         assert np.isinf(got[:, 0]).all()
         np.testing.assert_allclose(got[:, 1:], oracle(network, X)[:, 1:])
+
+
+@pytest.mark.parametrize("n_hidden", [-1, 3, 1.5, "1"])
+def test_n_hidden_counts_layers(n_hidden):
+    layers = random_network([3, 2, 2], 1.0, RELUS, seed=0).layers
+    with pytest.raises(ValueError, match=r"n_hidden must be an integer in \[0, 2\]"):
+        Network(layers, n_hidden=n_hidden)
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize(
+    ("data", "good"),
+    [([3e38, 3e38], False), ([3e38, -1e38], True), ([1e39, 0.0], False), ([np.nan, 1.0], False)],
+)
+def test_of_entries_given_twice_the_sum_is_checked(data, good, engine):
+    network = random_network([3, 2], 1.0, ["identity"], seed=0, engine=engine)
+    for n in (1, 20):
+        X = _stack(csr_array((data, [1, 1], [0, 2]), shape=(1, 3)), n)
+        if good:
+            np.testing.assert_allclose(network.predict(X), network.predict(X.toarray()), 1e-5)
+            continue
+        with pytest.raises(ValueError, match="NaN, infinity"):
+            network.predict(X)

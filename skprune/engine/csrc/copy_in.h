@@ -183,8 +183,11 @@ bool scatter_tile_of(const NetworkView& network, const MatrixView& X, std::int64
             x = filled<kFill>(x, network.fill + column);
             zero += x * 0.0f;
             const std::int64_t input = input_of(network, column);
+            if (input < 0) continue;
             // of entries given twice the sum counts, as everywhere in scipy
-            if (input >= 0) tile[input * W + r] += x;
+            float& sum = tile[input * W + r];
+            sum += x;
+            zero += sum * 0.0f;
         }
     }
     return zero == 0;

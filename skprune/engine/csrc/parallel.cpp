@@ -89,26 +89,20 @@ private:
     int n_threads_ = 0;
 };
 
-Pool* pool = nullptr;
-
-Pool& the_pool() {
-    static const bool made = [] {
-        pool = new Pool;
+// Made when the module is loaded, before anything can fork in the middle of a first call.
+Pool* pool = [] {
 #if defined(__unix__) || defined(__APPLE__)
-        // A forked process has none of the threads, and a lock that may be held by one of them.
-        pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+    // A forked process has none of the threads, and a lock that one of them may hold.
+    pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
 #endif
-        return true;
-    }();
-    static_cast<void>(made);
-    return *pool;
-}
+    return new Pool;
+}();
 
 }  // namespace
 
 void on_threads(int n_threads, void (*task)(void*), void* argument) {
     Job job{task, argument, n_threads - 1, {}};
-    the_pool().run(job);
+    pool->run(job);
 }
 
 }  // namespace skprune

@@ -34,7 +34,8 @@ def random_network(rng: np.random.Generator, engine: str = "native", widest: int
         weight = np.where(mask, rng.normal(0, scale, mask.shape), 0).astype(np.float32)
         bias = rng.normal(size=n_out).astype(np.float32)
         layers.append(Layer(csr_array(weight), bias, str(rng.choice(ACTIVATIONS)), 0.3))
-    return Network(layers, engine)
+    fill = rng.normal(size=widths[0]) if rng.random() < 0.3 else None  # in the place of NaN
+    return Network(layers, engine, fill=fill)
 
 
 def random_tree(rng: np.random.Generator, engine: str = "native") -> Tree:

@@ -11,6 +11,7 @@ from skprune.engine import isa
 from skprune.engine.native import kernels
 
 HERE = Path(__file__).parent
+FUZZ = HERE.parents[1] / "fuzz" / "inputs.py"
 USABLE = kernels.available_isas() if kernels else []
 
 
@@ -27,13 +28,24 @@ def run_python(*arguments, **environment):
 
 @pytest.mark.parametrize("name", [name for name in USABLE if name != isa()])
 def test_the_kernels_of_every_instruction_set(name):
-    tests = [str(HERE / f"test_{kind}.py") for kind in ("network", "tree", "forest")]
+    kinds = ("network", "tree", "forest", "input", "binding", "safety")
+    tests = [str(HERE / f"test_{kind}.py") for kind in kinds]
     # The shared conftest imports torch, for which these tests have no use.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--noconftest", "-k", "not torch"]
+    options.append("--capture=sys")  # what a crash writes, pytest cannot give back
     done = run_python("-m", "pytest", *tests, *options, SKPRUNE_ISA=name)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     done = run_python("-c", "import skprune.engine as e; print(e.isa())", SKPRUNE_ISA=name)
     assert done.stdout.split() == [name]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and forks")
+@pytest.mark.parametrize("name", [name for name in USABLE if name != isa()])
+def test_malformed_inputs_with_every_instruction_set(name):
+    # the set that is used by default has more of them in tests/test_fuzz_inputs.py
+    done = run_python(str(FUZZ), "--count", "1000", "--seed", "1", SKPRUNE_ISA=name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1,000 cases, 0 failures" in done.stdout
 
 
 def test_an_instruction_set_that_is_not_there_is_an_error():

@@ -142,15 +142,35 @@ def run_cases(
     pause, so the first time is forgiven), or more than `megabytes` of memory.
     """
     report = Report()
-    repeated: set[int] = set()
     lanes = [cases[k::workers] for k in range(min(workers, len(cases)))]
+    late = _run(check, lanes, seed, report, seconds, megabytes, progress)
+    # one by one, when nothing of ours is in the way
+    for case in late:
+        still = _run(check, [range(case, case + 1)], seed, report, seconds, megabytes, False)
+        report.failures += [(case, f"took more than {seconds:g} s, twice") for case in still]
+        report.slow_once += not still
+    report.failures.sort()
+    return report
+
+
+def _run(
+    check: Check,
+    lanes: list[range],
+    seed: int,
+    report: Report,
+    seconds: float,
+    megabytes: int,
+    progress: bool,
+) -> list[int]:
+    """Run each lane of cases in a process; return those that took too long."""
+    late: list[int] = []
     running = [_Worker(check, seed, lane, megabytes) for lane in lanes]
     told = time.monotonic()
     try:
         while running and len(report.failures) < _TOO_MANY:
             wait([worker.results for worker in running], timeout=0.05)
             for worker in list(running):
-                rest = _look_at(worker, report, repeated, seconds)
+                rest = _look_at(worker, report, late, seconds)
                 if rest is None:
                     continue
                 running.remove(worker)
@@ -158,16 +178,14 @@ def run_cases(
                     running.append(_Worker(check, seed, rest, megabytes))
             if progress and time.monotonic() - told > 30:
                 told = time.monotonic()
-                done = sum(report.outcomes.values())
-                print(f"... {done:,d} of {len(cases):,d}", file=sys.stderr, flush=True)
+                print(f"... {sum(report.outcomes.values()):,d}", file=sys.stderr, flush=True)
     finally:
         for worker in running:
             worker.end()
-    report.failures.sort()
-    return report
+    return late
 
 
-def _look_at(worker: _Worker, report: Report, repeated: set[int], seconds: float) -> range | None:
+def _look_at(worker: _Worker, report: Report, late: list[int], seconds: float) -> range | None:
     """Take what a worker has to say; return the cases left where it has ended, else None."""
     try:
         while worker.results.poll():
@@ -176,27 +194,25 @@ def _look_at(worker: _Worker, report: Report, repeated: set[int], seconds: float
                 worker.end()
                 return worker.cases_after(int(worker.now[0]))
             case, what, good, took = result
-            report.longest = max(report.longest, (took, case))
-            report.slow_once += case in repeated
-            if good:
-                report.outcomes[what] += 1
-            else:
+            if not good:
                 report.failures.append((case, what))
+            elif took > seconds:
+                late.append(case)
+            else:
+                report.outcomes[what] += 1
+                report.longest = max(report.longest, (took, case))
     except EOFError:
         case = int(worker.now[0])
         if case < 0:
             raise RuntimeError("a worker died before its first case") from None
         report.failures.append((case, f"crashed: {_ending(worker.end())}"))
         return worker.cases_after(case)
-    late = worker.late_case(seconds)
-    if late is None or worker.results.poll():
+    hung = worker.late_case(seconds)
+    if hung is None or worker.results.poll():
         return None
     worker.end()
-    if late in repeated:
-        report.failures.append((late, f"took more than {seconds:g} s, twice"))
-        return worker.cases_after(late)
-    repeated.add(late)
-    return range(late, worker.cases.stop, worker.cases.step)
+    late.append(hung)
+    return worker.cases_after(hung)
 
 
 def _ending(exit_code: int | None) -> str:

@@ -276,15 +276,20 @@ def test_explain_tells_what_runs():
     assert Network(layers, "scipy").explain().count("scipy CSR") == 3
 
 
-@pytest.mark.parametrize(("n_rows", "tiles"), [(1, [1]), (17, [16, 1]), (33, [16, 16, 1])])
-def test_explain_tells_of_the_tiles_that_take_the_rows(n_rows, tiles):
+@pytest.mark.parametrize("n_rows", [1, 17, 33, 100])
+def test_explain_tells_of_the_tiles_that_take_the_rows(n_rows):
     network = random_network([784, 300, 10], 0.05, RELUS, seed=0)
-    if isa() in COSTS:  # others borrow a plan whose narrowest tile they do not have
-        assert sorted(network.plan.widths(n_rows)) == sorted(tiles)
-    assert sum(network.plan.widths(n_rows)) >= n_rows
+    tiles = network.plan.widths(n_rows)
+    assert n_rows <= sum(tiles) < n_rows + 64
+    rows_of = {width: width * tiles.count(width) for width in tiles}
+    most = max(rows_of, key=lambda width: (rows_of[width], width))
     titles, first = network.explain(n_rows).splitlines()[1:3]
     assert f"{n_rows} row" in titles
-    assert f"{'tile of 16' if 16 in tiles else 'row'} (" in first
+    assert f"{'row' if most == 1 else f'tile of {most}'} (" in first
+    if n_rows > 1:
+        assert most > 1
+    if isa() == "avx2":  # whose figures are from the machine that this was written on
+        assert {1: [1], 17: [1, 16], 33: [1, 16, 16], 100: [8, *[16] * 6]}[n_rows] == sorted(tiles)
 
 
 @pytest.mark.parametrize("n_rows", [0, -5, 2.5, "a", True])

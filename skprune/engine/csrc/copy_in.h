@@ -179,15 +179,23 @@ bool scatter_tile_of(const NetworkView& network, const MatrixView& X, std::int64
         for (std::int64_t i = from; i < to; ++i) {
             const auto column = static_cast<std::int64_t>(columns[i]);
             if (column < 0 || column >= X.n_columns) return false;
-            float x = static_cast<float>(read<T>(X.data + i * sizeof(T)));
-            x = filled<kFill>(x, network.fill + column);
-            zero += x * 0.0f;
+            const float x = static_cast<float>(read<T>(X.data + i * sizeof(T)));
+            if (!kFill || x == x) zero += x * 0.0f;
             const std::int64_t input = input_of(network, column);
             if (input < 0) continue;
             // of entries given twice the sum counts, as everywhere in scipy
             float& sum = tile[input * W + r];
             sum += x;
-            zero += sum * 0.0f;
+            if (!kFill || sum == sum) zero += sum * 0.0f;
+        }
+        if constexpr (!kFill) continue;
+        for (std::int64_t i = from; i < to; ++i) {  // sums, and not what they are made of, are NaN
+            const auto column = static_cast<std::int64_t>(columns[i]);
+            if (column < 0 || column >= X.n_columns) return false;  // it may have changed meanwhile
+            const std::int64_t input = input_of(network, column);
+            if (input < 0) continue;
+            float& sum = tile[input * W + r];
+            sum = filled<kFill>(sum, network.fill + column);
         }
     }
     return zero == 0;

@@ -305,7 +305,9 @@ class Network:
     def _compile(self) -> Any:
         assert kernels is not None
         fill = np.zeros(0, np.float32) if self.fill is None else self.fill
-        native = kernels.Network(self.n_features_in, self._inputs, fill, self.plan.steps, self.plan.isa)
+        native = kernels.Network(
+            self.n_features_in, self._inputs, fill, self.plan.steps, self.plan.isa
+        )
         for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             w = layer.weight
             native.add_layer(

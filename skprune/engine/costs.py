@@ -1,9 +1,9 @@
 """What a tile costs, in nanoseconds, as ``benchmarks/cost_model.py`` has measured and fitted it.
 
 Only the ratios matter: they choose between kernels and tiles. The figures of NEON are derived from
-those of AVX2, whose vectors are twice as wide: all are doubled but a layer's fixed cost and what lone
-sparse rows, which run on scalars, cost. The tile of 8 rows of AVX-512 is one vector of AVX2's width:
-of the Zen 5 it has the figures of AVX2 there.
+those of AVX2, whose vectors are twice as wide: all are doubled but a layer's fixed cost and what
+lone sparse rows, which run on scalars, cost. The tile of 8 rows of AVX-512 is one vector of AVX2's
+width: of the Zen 5 it has the figures of AVX2 there.
 """
 
 # Bytes that stay at hand, of a tile's inputs and of the weights that a lone row reads.

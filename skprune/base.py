@@ -41,6 +41,7 @@ from sklearn.utils.validation import (
 )
 
 from skprune.estimators import Model, SparseClassifier, SparseRegressor
+from skprune.indices import with_short_indices
 
 
 @dataclass
@@ -534,7 +535,8 @@ class BasePruner(
     def sparse_weights_(self) -> dict[str, csr_array]:
         """What is left of the model, as sparse arrays by name; made anew at each access."""
         check_is_fitted(self)
-        return self._sparse_weights()
+        weights = self._sparse_weights()
+        return {name: with_short_indices(weight) for name, weight in weights.items()}
 
     @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:

@@ -107,8 +107,9 @@ def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") ->
     >>> bool((model.predict(X) == pruner.predict(X)).all())
     True
     """
+    path = _file_name(path)
     data = save_bytes(model, dtype=dtype)
-    path = os.path.realpath(os.fsdecode(path))  # a link stays one, and what it points to is new
+    path = os.path.realpath(path)  # a link stays one, and what it points to is new
     # in the same folder, because only within a file system is renaming all or nothing
     scratch = os.path.join(os.path.dirname(path), f".skprune-{uuid4().hex}")
     try:
@@ -159,7 +160,7 @@ def load(
     --------
     save : Save a file, with an example.
     """
-    name = os.fsdecode(path)
+    name = _file_name(path)
     # a pipe or a device may never end
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
         raise FileFormatError(f"{name!r} cannot be loaded: it is no regular file")
@@ -169,6 +170,19 @@ def load(
         return load_bytes(data, engine=engine, n_jobs=n_jobs)
     except FileFormatError as error:
         raise FileFormatError(f"{name!r} cannot be loaded: {error}") from error
+
+
+def _file_name(path: Any) -> str:
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        name = "\0"
+    if "\0" in name:  # such as the content of a file in place of its name
+        raise TypeError(
+            f"path must be the name of a file, a str or an os.PathLike, but it is "
+            f"{reprlib.repr(path)}."
+        )
+    return name
 
 
 def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:

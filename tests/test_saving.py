@@ -443,6 +443,14 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="has no such device")
+@pytest.mark.parametrize("path", [b"\x00\x01", "\x00", None, 3])
+def test_what_names_no_file_is_refused(path):
+    model = SparseClassifier(net(), classes=np.array(["a", "b", "c"]))
+    for call in (skprune.load, lambda path: skprune.save(model, path)):
+        with pytest.raises(TypeError, match=r"path must be the name of a file.* but it is"):
+            call(path)
+
+
 def test_a_device_is_refused():
     with pytest.raises(
         FileFormatError, match="'/dev/zero' cannot be loaded: it is no regular file"

@@ -127,6 +127,7 @@ class Forest:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,

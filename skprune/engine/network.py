@@ -121,6 +121,7 @@ class Network:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,

@@ -68,6 +68,7 @@ class Tree:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,

@@ -558,7 +558,11 @@ def _with_parameters_of_skorch(net: type[_SizedByData]) -> inspect.Signature:
 
 
 for _net in (MLPNetClassifier, MLPNetRegressor):
+    # The class keeps the short one: scikit-learn's checks set all that it lists to nonsense, and
+    # skorch, unlike scikit-learn, refuses that before `fit`.
+    _short = inspect.signature(_net)
     _net.__init__.__signature__ = _with_parameters_of_skorch(_net)  # type: ignore[union-attr]
+    _net.__signature__ = _short
 
 
 __all__ = ["ACTIVATIONS", "MLPModule", "MLPNetClassifier", "MLPNetRegressor"]

@@ -2,7 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from time import perf_counter
@@ -41,6 +41,7 @@ from sklearn.utils.validation import (
 )
 
 from skprune.estimators import Model, SparseClassifier, SparseRegressor
+from skprune.indices import with_short_indices
 
 
 @dataclass
@@ -490,13 +491,17 @@ class BasePruner(
             self.feature_names_in_ = pruned.estimator.feature_names_in_
         names = getattr(self, "feature_names_in_", None)
         common = {"feature_names_in": names, "n_jobs": self.n_jobs, **pruned.output}
-        self._predictor: SparseClassifier | SparseRegressor
+        predictor: SparseClassifier | SparseRegressor
         if is_classifier(self):
             self.classes_ = pruned.classes
-            self._predictor = SparseClassifier(pruned.model, classes=pruned.classes, **common)
+            predictor = SparseClassifier(pruned.model, classes=pruned.classes, **common)
         else:
-            self._predictor = SparseRegressor(pruned.model, **common)
+            predictor = SparseRegressor(pruned.model, **common)
+        self._sparse_estimator = predictor if pruned.unsupported is None else None
         self._unsupported = pruned.unsupported
+        # the same model, and messages that name the pruner
+        self._predictor = copy(predictor)
+        self._predictor._asked_as = type(self).__name__
         self._n_features_out = pruned.n_features_out
         self.estimator_ = pruned.estimator
         if names is not None and hasattr(self.estimator_, "n_features_in_"):
@@ -519,22 +524,28 @@ class BasePruner(
     def sparse_estimator_(self) -> SparseClassifier | SparseRegressor:
         """The pruned model on the sparse engine.
 
+        It takes rows as the pruner does: in a pipeline these are what the steps before the pruner
+        give. :func:`skprune.compile` makes one sparse estimator of all steps.
+
         Raises
         ------
         AttributeError
             If the engine lacks a layer of the model; the message names it. Predictions then
             come from `estimator_`.
         """
-        check_is_fitted(self)
-        if self._unsupported is not None:
+        found: SparseClassifier | SparseRegressor | None = vars(self).get("_sparse_estimator")
+        if found is None:
+            check_is_fitted(self)
             raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
-        return self._predictor
+        found.n_jobs = self.n_jobs
+        return found
 
     @property
     def sparse_weights_(self) -> dict[str, csr_array]:
         """What is left of the model, as sparse arrays by name; made anew at each access."""
         check_is_fitted(self)
-        return self._sparse_weights()
+        weights = self._sparse_weights()
+        return {name: with_short_indices(weight) for name, weight in weights.items()}
 
     @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:

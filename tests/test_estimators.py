@@ -137,14 +137,15 @@ def test_every_form_of_the_same_rows_gives_the_same(kind, classifier):
     assert_array_equal(classifier.transform(SAME_ROWS[kind]), classifier.transform(X))
 
 
-def test_fast_path_takes_plain_arrays_only(classifier, monkeypatch):
+def test_fast_path_takes_arrays_and_frames_of_numbers_only(classifier, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("validated")
 
     monkeypatch.setattr("skprune.estimators.validate_data", fail)
     classifier.predict(X)
-    classifier.predict(X.astype(np.float64))
-    for rows in (X.tolist(), pd.DataFrame(X), X[:, :2], X[:0], X.astype(int)):
+    for rows in (X.astype(np.float64), X.astype(int), X > 0, pd.DataFrame(X)):
+        classifier.predict(rows)
+    for rows in (X.tolist(), pd.DataFrame(X).astype(str), X[:, :2], X[:0], X.astype(object)):
         with pytest.raises(AssertionError, match="validated"):
             classifier.predict(rows)
 

@@ -159,7 +159,10 @@ def test_public_names():
     assert skprune.__all__ == sorted(skprune.__all__)
     for name in skprune.__all__:
         assert getattr(skprune, name).__name__ == name
-    assert set(skprune.__all__) | {"__version__"} <= set(dir(skprune))
+    subpackages = {"base", "engine", "masks", "nets", "trees"}
+    assert set(dir(skprune)) == {*skprune.__all__, *subpackages, "__version__"}
+    for name in subpackages:
+        assert getattr(skprune, name).__name__ == f"skprune.{name}"
     with pytest.raises(AttributeError, match="no attribute 'Pruner'"):
         _ = skprune.Pruner
 

@@ -14,6 +14,7 @@ from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import MAX_WIDTH, checked_rows, table
 from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits, whole_number
+from skprune.indices import with_short_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -126,6 +127,7 @@ class Forest:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,
@@ -292,7 +294,8 @@ class Forest:
         columns = self._column_of[self.apply(X, n_jobs) + self.tree_starts[:-1]]
         n_rows = len(columns)
         ones, rows = np.ones(columns.size), np.arange(n_rows + 1) * self.n_trees
-        return csr_array((ones, columns.ravel(), rows), shape=(n_rows, self.n_leaves))
+        shape = (n_rows, self.n_leaves)
+        return with_short_indices(csr_array((ones, columns.ravel(), rows), shape=shape))
 
     def with_engine(self, engine: str) -> Forest:
         """Return the same forest on another engine."""

@@ -30,6 +30,7 @@ from skprune.engine.planning import (
     table,
     tiles_in_words,
 )
+from skprune.indices import with_short_indices
 
 # What a thread must have to do, or to start it takes longer than it saves.
 _THREAD_NANOSECONDS = 60_000
@@ -120,6 +121,7 @@ class Network:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,
@@ -449,6 +451,7 @@ def _checked_weight(weight: Any, where: str) -> csr_array:
     clean = csr_array((data.copy(), indices.copy(), indptr.copy()), shape=(n_out, n_in))
     clean.sum_duplicates()
     clean.eliminate_zeros()
+    with_short_indices(clean)
     _as_float32(clean.data, f"{where}.weight, its duplicates summed,")
     return clean
 

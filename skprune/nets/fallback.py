@@ -66,12 +66,13 @@ class TorchModel:
     def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Predict what the net predicts: probabilities of a classifier, else targets."""
         with seeded(0, self.net.device):  # torch's DataLoader draws from the global generator
+            X = _writable(X)
             return self.net.predict_proba(X) if is_classifier(self.net) else self.net.predict(X)
 
     def decide(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Predict numbers of classes, by the net's own rule."""
         with seeded(0, self.net.device):
-            predicted = self.net.predict(X)
+            predicted = self.net.predict(_writable(X))
         if getattr(self.net, "encodes_labels", False):
             return np.searchsorted(self.net.classes_, predicted)
         return np.asarray(predicted).astype(np.intp)
@@ -86,7 +87,7 @@ class TorchModel:
         batches = []
         try:
             with seeded(0, self.net.device):
-                for _ in self.net.forward_iter(X):
+                for _ in self.net.forward_iter(_writable(X)):
                     batches.append(latest[-1].flatten(start_dim=1))
                     latest.clear()
         finally:
@@ -97,3 +98,7 @@ class TorchModel:
     def explain(self, n_rows: int | None = None) -> str:
         """Tell why torch runs the net."""
         return f"runs in torch, dense: {self.reason}"
+
+
+def _writable(X: np.ndarray) -> np.ndarray:
+    return np.require(X, requirements="W")  # torch warns of arrays that are not, as frames hold

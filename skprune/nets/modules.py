@@ -1,5 +1,6 @@
 """MLPNetClassifier and MLPNetRegressor: skorch nets that take their sizes from the data."""
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
@@ -115,6 +117,8 @@ class _SizedByData(NeuralNet):
     # a pruner hands such nets labels as they are, and `sample_weight`
     encodes_labels: ClassVar[bool] = True
     criterion_: Any
+
+    __repr__ = BaseEstimator.__repr__
 
     def __init__(
         self,
@@ -534,6 +538,31 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _with_parameters_of_skorch(net: type[_SizedByData]) -> inspect.Signature:
+    """Put the parameters that `**kwargs` hands on into the signature, with their defaults.
+
+    scikit-learn holds parameters against these to print what was changed.
+    """
+    own = inspect.signature(net.__init__).parameters
+    shuffle = inspect.Parameter(
+        "iterator_train__shuffle", inspect.Parameter.KEYWORD_ONLY, default=True
+    )
+    parameters = {name: p for name, p in own.items() if p.kind != p.VAR_KEYWORD}
+    for owner in (_SizedByData, NeuralNet):
+        for name, parameter in inspect.signature(owner.__init__).parameters.items():
+            if parameter.kind != parameter.VAR_KEYWORD:
+                parameters.setdefault(name, parameter.replace(kind=shuffle.kind))
+    return inspect.Signature([*parameters.values(), shuffle, own["kwargs"]])
+
+
+for _net in (MLPNetClassifier, MLPNetRegressor):
+    # The class keeps the short one: scikit-learn's checks set all that it lists to nonsense, and
+    # skorch, unlike scikit-learn, refuses that before `fit`.
+    _short = inspect.signature(_net)
+    _net.__init__.__signature__ = _with_parameters_of_skorch(_net)  # type: ignore[union-attr]
+    _net.__signature__ = _short
 
 
 __all__ = ["ACTIVATIONS", "MLPModule", "MLPNetClassifier", "MLPNetRegressor"]

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from skorch.callbacks import EpochScoring
@@ -461,3 +463,24 @@ def test_weights_need_a_criterion_that_can_be_weighted(iris):
 
     with pytest.raises(TypeError, match="criterion=OwnLoss has none"):
         classifier(criterion=OwnLoss).fit(*iris, sample_weight=np.ones(150))
+
+
+# --- repr ---------------------------------------------------------------------------------
+
+
+def test_repr_shows_what_was_changed():
+    net = MLPNetClassifier((8,), lr=0.1, device="cpu")
+    assert repr(MLPNetRegressor()) == "MLPNetRegressor()"
+    assert repr(net) == "MLPNetClassifier(hidden_layer_sizes=(8,), lr=0.1)"
+    assert repr(MagnitudePruner(net)) == f"MagnitudePruner(estimator={net!r})"
+    changed = MLPNetClassifier(iterator_train__shuffle=False, optimizer__weight_decay=0.1)
+    assert "iterator_train__shuffle=False, optimizer__weight_decay=0.1" in repr(changed)
+    with config_context(print_changed_only=False):
+        assert "warm_start=False" in repr(net)
+    assert set(net._get_params_html(deep=False).non_default) == {"hidden_layer_sizes", "lr"}
+
+
+def test_repr_of_a_fitted_net():
+    X, y = load_iris(return_X_y=True)
+    net = MLPNetClassifier((4,), max_epochs=1).fit(X, y)
+    assert repr(net) == "MLPNetClassifier(hidden_layer_sizes=(4,), max_epochs=1)"

@@ -1,9 +1,10 @@
 """The life of a net inside `fit`: skorch's own training, entered through one callback."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from tqdm.auto import tqdm
 
 from skprune.masks import Schedule, keep_counts, top_masks
 from skprune.nets.gates.base import Gate, Prunable
+from skprune.nets.interrupts import Interrupts, interruptible
+from skprune.nets.rates import Rates, rate
 
 # (name of a layer, "weight" or "bias") -> True where the parameter is held at zero
 Masks = dict[tuple[str, str], torch.Tensor]
@@ -141,12 +144,13 @@ class ScoreRecipe:
 def train_and_prune(
     net: NeuralNet,
     recipe: Recipe,
+    own_epochs: int,
     epochs: int,
     X: Any,
     y: Any,
     *,
     verbose: int = 0,
-    **fit_params: Any,
+    fit_params: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a net with skorch's own `fit`, pruning as the recipe says.
 
@@ -156,27 +160,33 @@ def train_and_prune(
         Changed in place. One that is initialized is trained further, another from its start.
     recipe : Recipe
         What to remove, and when.
+    own_epochs : int
+        How many of the epochs are the net's own training, before its fine-tuning; of a net that is
+        initialized, how long it was trained before.
     epochs : int
-        How long to train; 0 only prunes.
+        How long to train in all; 0 only prunes.
     X, y : object
         Handed to skorch.
     verbose : int, default=0
         1 shows a progress bar over the epochs.
-    **fit_params : dict
+    fit_params : mapping of str to object, default=None
         Handed to skorch.
 
     Returns
     -------
     history : list of dict
-        One entry an epoch: its number, the sparsity at its end and its losses.
+        One entry an epoch: its number, the sparsity at its end, the learning rate with which it
+        began, whether schedules of the rate began anew with it, and its losses.
     """
-    pruning = PruningCallback(recipe, epochs, verbose)
-    if epochs == 0 and net.initialized_:
-        pruning.reach_target(net)
-    else:
-        with recipe.prepared(net), _last_callback(net, pruning), _max_epochs(net, epochs):
-            train = net.partial_fit if net.initialized_ else net.fit
-            train(X, y, **fit_params)
+    with interruptible(net) as interrupts:
+        pruning = PruningCallback(recipe, epochs, interrupts, verbose)
+        if epochs == 0 and net.initialized_:
+            pruning.reach_target(net)
+        else:
+            pruning.rates = Rates(net, own_epochs, epochs)
+            with recipe.prepared(net), _last_callback(net, pruning), _epochs(net, epochs):
+                train = net.partial_fit if net.initialized_ else net.fit
+                train(X, y, **(fit_params or {}))
     _check_outcome(net, recipe, pruning.history_)
     return pruning.history_
 
@@ -213,14 +223,19 @@ class PruningCallback(Callback):
     recipe : Recipe
         What to remove, and when.
     epochs : int
-        Length of the run, for the progress bar.
+        Length of the run.
+    interrupts : Interrupts
+        Tells how callbacks end training.
     verbose : int, default=0
         1 shows a progress bar.
     """
 
-    def __init__(self, recipe: Recipe, epochs: int, verbose: int = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, epochs: int, interrupts: Interrupts, verbose: int = 0
+    ) -> None:
         self.recipe = recipe
         self.epochs = epochs
+        self.interrupts = interrupts
         self.verbose = verbose
         self.history_: list[dict[str, Any]] = []
         self.masks_: Masks = {}
@@ -228,12 +243,14 @@ class PruningCallback(Callback):
         self.starts_sparse_ = False  # whether the target held from the start of this epoch on
 
     def __getstate__(self) -> dict[str, Any]:
-        # a user's Checkpoint may pickle the net in mid-training; a progress bar cannot be
-        return {key: value for key, value in vars(self).items() if key != "bar_"}
+        # a user's Checkpoint may pickle the net in mid-training; a progress bar cannot be, nor a
+        # function that a schedule asks
+        return {key: value for key, value in vars(self).items() if key not in ("bar_", "rates")}
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start to hold early stopping back, now that the module has its final sizes."""
         prunable_layers(net, self.recipe.layers)  # a wrong name must not cost a training run
+        self.rates.begin(net)
         self.epoch_ = 0
         self.first_row_ = len(net.history)
         self.bar_ = tqdm(total=self.epochs, unit="epoch", disable=not self.verbose)
@@ -249,6 +266,7 @@ class PruningCallback(Callback):
         if self.reached and not self.starts_sparse_:
             self.starts_sparse_ = True
             _restart_monitors(net)
+        self.rate_ = rate(net)
         self.step_ = 0
         try:
             self.steps_ = len(net.get_iterator(dataset_train, training=True))
@@ -273,6 +291,7 @@ class PruningCallback(Callback):
         self._tick(net, self.epoch_ + 1)
         self._hold_zeros(net)
         self._record(net)
+        self.rates.end_epoch(net, self.epoch_)
 
     def _record(self, net: NeuralNet) -> None:
         self.epoch_ += 1
@@ -281,7 +300,12 @@ class PruningCallback(Callback):
         sparsity = self.recipe.sparsity_of(net)
         if sparsity is None:
             sparsity = measured_sparsity(net, self.recipe.layers)
-        entry = {"epoch": self.epoch_, "sparsity": float(sparsity)}
+        entry = {
+            "epoch": self.epoch_,
+            "sparsity": float(sparsity),
+            "lr": self.rate_,
+            "lr_restarted": self.rates.began_anew == self.epoch_,
+        }
         self.history_.append({**entry, **self.recipe.record(net, sparsity), **losses})
         self.bar_.set_postfix(sparsity=f"{entry['sparsity']:.3f}", **losses)
         self.bar_.update()
@@ -294,12 +318,18 @@ class PruningCallback(Callback):
             self._record(net)  # another callback ended training where this epoch ended
         if self.history_:
             self.history_[-1]["sparsity"] = measured_sparsity(net, self.recipe.layers)
-        self.bar_.close()
         net.callbacks_ = [
             (name, cb.callback if isinstance(cb, _Held) else cb)
             for name, cb in net.callbacks_
             if cb not in self.first_
         ]
+
+    def close(self, net: NeuralNet) -> None:
+        """Leave nothing open, however training ended."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()
+        if hasattr(net, "callbacks_"):
+            self.rates.end(net)
 
     def reach_target(self, net: NeuralNet) -> None:
         """Prune to the final level, whatever the time."""
@@ -353,9 +383,11 @@ class _Held:
         if self.pruning.starts_sparse_:
             self.callback.on_epoch_end(net, **kwargs)
         elif not isinstance(self.callback, EarlyStopping):
-            stop = nullcontext() if self.pruning.reached else suppress(KeyboardInterrupt)
-            with stop:
+            try:
                 self.callback.on_epoch_end(net, **kwargs)
+            except KeyboardInterrupt as error:
+                if self.pruning.reached or not self.pruning.interrupts.is_stop(error):
+                    raise
 
 
 def _restart_monitors(net: NeuralNet) -> None:
@@ -500,7 +532,7 @@ def _finite_weight(name: str, layer: Prunable) -> np.ndarray:
 
 
 @contextmanager
-def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
+def _last_callback(net: NeuralNet, callback: PruningCallback) -> Iterator[None]:
     """Put a callback behind the user's own, and take every trace of it away again."""
     own = net.callbacks
     disabled = own == "disable"  # skorch's word for "not even the default ones"
@@ -515,15 +547,17 @@ def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
     finally:
         vars(net).pop("get_default_callbacks", None)
         net.callbacks = own
+        callback.close(net)
         running = getattr(net, "callbacks_", [])  # there are none if fit refused its data
         net.callbacks_ = [(name, cb) for name, cb in running if cb is not callback]
 
 
 @contextmanager
-def _max_epochs(net: NeuralNet, epochs: int) -> Iterator[None]:
-    own = net.max_epochs
-    net.max_epochs = epochs
+def _epochs(net: NeuralNet, epochs: int) -> Iterator[None]:
+    """Let a net train for so many epochs, and callbacks see its `max_epochs` as they would."""
+    own = net.fit_loop
+    vars(net)["fit_loop"] = partial(own, epochs=epochs)
     try:
         yield
     finally:
-        net.max_epochs = own
+        vars(net)["fit_loop"] = own

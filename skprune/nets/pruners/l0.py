@@ -88,7 +88,9 @@ class L0Pruner(LearnedPruner):
         and which stands in the weights once the gates are folded; "expected_sparsity", over the
         noise of the gates; "penalty", what the last step added to the loss; "dual", the dual
         variable or None; the net's losses; and "gates", the chance that each gate of each layer is
-        open. See :class:`~skprune.PruningHistoryDisplay`.
+        open. See :class:`~skprune.PruningHistoryDisplay`. "lr" is the
+        learning rate with which the epoch began, and "lr_restarted" whether schedules of the rate
+        began anew with it.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int

@@ -60,14 +60,16 @@ class LearnedPruner(NetPruner):
     def _check_parameters_agree(self) -> None:
         """Refuse parameters that contradict each other."""
 
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["Recipe", int]:
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["Recipe", int]:
         from skprune.nets.gating import GateRecipe
 
         self._check_parameters_agree()
         target = self._target
         extra = self.finetune_epochs or 0
-        learning = extra if self._is_frozen else net.max_epochs
-        epochs = extra if self._is_frozen else net.max_epochs + extra
+        learning = extra if self._is_frozen else own_epochs
+        epochs = extra if self._is_frozen else own_epochs + extra
         if target == 0:
             return _plain_training(self.layers), epochs
         if not learning:

@@ -61,7 +61,8 @@ class MagnitudePruner(ScorePruner):
     sparsity_ : float
         Zeros in `sparse_weights_` / all their entries.
     pruning_history_ : list of dict
-        One entry an epoch: "epoch", "sparsity" and the net's losses.
+        One entry an epoch: "epoch", "sparsity", "lr", the learning rate with which it began,
+        "lr_restarted", whether schedules of the rate began anew with it, and the net's losses.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int

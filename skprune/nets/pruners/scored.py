@@ -60,7 +60,9 @@ class ScorePruner(NetPruner):
     def _criterion(self, weight: np.ndarray) -> np.ndarray:
         """Score a layer's weights; the higher, the sooner kept."""
 
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["ScoreRecipe", int]:
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["ScoreRecipe", int]:
         """Lay the schedule over the epochs that the net trains for."""
         from skprune.nets.training import ScoreRecipe
 
@@ -70,10 +72,10 @@ class ScorePruner(NetPruner):
             start, stop = 0, extra or 0
             epochs = stop
         elif schedule.trains_first:
-            start = net.max_epochs
-            stop = epochs = start + (net.max_epochs if extra is None else extra)
+            start = own_epochs
+            stop = epochs = start + (own_epochs if extra is None else extra)
         else:
-            start, stop = 0, net.max_epochs
+            start, stop = 0, own_epochs
             epochs = stop + (extra or 0)
         recipe = ScoreRecipe(
             criterion=self._criterion,

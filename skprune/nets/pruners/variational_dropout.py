@@ -78,7 +78,9 @@ class VariationalDropoutPruner(LearnedPruner):
         One entry an epoch: "epoch"; "sparsity", which the gates' own rule would come to at its end,
         and which stands in the weights once the gates are folded; "expected_sparsity", the same
         here; "penalty", what the last step added to the loss; "dual", the dual variable or None;
-        the net's losses. See :class:`~skprune.PruningHistoryDisplay`.
+        the net's losses. See :class:`~skprune.PruningHistoryDisplay`. "lr" is the
+        learning rate with which the epoch began, and "lr_restarted" whether schedules of the rate
+        began anew with it.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int

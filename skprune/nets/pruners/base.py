@@ -25,6 +25,7 @@ class NetPruner(BasePruner):
     sparsity: float | None
     layers: Sequence[str] | None
     finetune_epochs: int | None
+    refresh_batch_norm: bool
     random_state: Any
     verbose: int
 
@@ -33,6 +34,7 @@ class NetPruner(BasePruner):
         "sparsity": [Interval(Real, 0, 1, closed="both")],
         "layers": [list, tuple, None],
         "finetune_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "refresh_batch_norm": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -95,7 +97,15 @@ class NetPruner(BasePruner):
         recipe, epochs = self._recipe(net, data, own_epochs)
         with seeded(seed, net.device):
             history = train_and_prune(
-                net, recipe, own_epochs, epochs, X, y, verbose=self.verbose, fit_params=fit_params
+                net,
+                recipe,
+                own_epochs,
+                epochs,
+                X,
+                y,
+                refresh_batch_norm=self.refresh_batch_norm,
+                verbose=self.verbose,
+                fit_params=fit_params,
             )
         if labels is not None:
             labels.check_outputs(X)
@@ -107,8 +117,8 @@ class NetPruner(BasePruner):
         return Pruned(
             estimator=net,
             model=model,
-            sparse_weights=partial(sparse_weights, net, self.layers),
-            sparsity=measured_sparsity(net, self.layers),
+            sparse_weights=partial(sparse_weights, net, recipe.choice),
+            sparsity=measured_sparsity(net, recipe.choice),
             n_features_out=hidden.shape[1],
             history=history,
             classes=None if labels is None else labels.classes,

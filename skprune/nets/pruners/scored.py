@@ -39,6 +39,7 @@ class ScorePruner(NetPruner):
         granularity: str = "weight",
         layers: Sequence[str] | None = None,
         finetune_epochs: int | None = None,
+        refresh_batch_norm: bool = True,
         random_state: Any = None,
         verbose: int = 0,
         n_jobs: int | None = None,
@@ -51,6 +52,7 @@ class ScorePruner(NetPruner):
         self.granularity = granularity
         self.layers = layers
         self.finetune_epochs = finetune_epochs
+        self.refresh_batch_norm = refresh_batch_norm
         self.random_state = random_state
         self.verbose = verbose
         self.n_jobs = n_jobs
@@ -64,6 +66,7 @@ class ScorePruner(NetPruner):
         self, net: "NeuralNet", data: TrainingData, own_epochs: int
     ) -> tuple["ScoreRecipe", int]:
         """Lay the schedule over the epochs that the net trains for."""
+        from skprune.nets.layers import Choice
         from skprune.nets.training import ScoreRecipe
 
         schedule = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
@@ -85,6 +88,6 @@ class ScorePruner(NetPruner):
             stop=stop,
             allocation=self.allocation,
             granularity=self.granularity,
-            layers=self.layers,
+            choice=Choice(self.layers),
         )
         return recipe, epochs

@@ -295,6 +295,8 @@ def test_frozen_net_is_not_trained(make, rows, target):
     pruner, fitted = frozen(make, rows, target)
     dense, pruned = weights_of(fitted), weights_of(pruner.fit(rows, target).estimator_)
     for name in dense:
+        if "running" in name or "tracked" in name:
+            continue  # statistics of a batch norm are those of the pruned net
         kept = pruned[name] != 0
         assert_array_equal(pruned[name][kept], dense[name][kept], err_msg=name)
     assert pruner.pruning_history_ == [] or pruner.pruning_history_[-1]["sparsity"] >= 0.5

@@ -25,6 +25,7 @@ class NetPruner(BasePruner):
     sparsity: float | None
     layers: Sequence[str] | None
     finetune_epochs: int | None
+    refresh_batch_norm: bool
     random_state: Any
     verbose: int
 
@@ -33,13 +34,16 @@ class NetPruner(BasePruner):
         "sparsity": [Interval(Real, 0, 1, closed="both")],
         "layers": [list, tuple, None],
         "finetune_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "refresh_batch_norm": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
     @abstractmethod
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["Recipe", int]:
-        """Say how a net is pruned, and for how many epochs it trains."""
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["Recipe", int]:
+        """Say how a net is pruned, and how long it trains, fine-tuning included."""
 
     def _validation_options(self) -> dict[str, Any]:
         return {"dtype": "numeric", "allow_nd": True}
@@ -51,6 +55,25 @@ class NetPruner(BasePruner):
     @property
     def _trains(self) -> bool:
         return not self._is_frozen or bool(self.finetune_epochs)
+
+    def _checked_fit_params(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Copy what skorch's `fit` is to get; refuse what says nothing or cannot be."""
+        if fit_params and not self._trains:
+            raise ValueError(
+                f"fit got {sorted(fit_params)}, which are for training, and a FrozenEstimator is "
+                f"not trained: set finetune_epochs, or leave them out."
+            )
+        epochs = fit_params.get("epochs")
+        if epochs is None:  # as in skorch
+            return {name: value for name, value in fit_params.items() if name != "epochs"}
+        if self._is_frozen:
+            raise ValueError(
+                f"fit got epochs={epochs!r}, but a FrozenEstimator trains for finetune_epochs="
+                f"{self.finetune_epochs!r}: set that, and leave out epochs."
+            )
+        if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
+            raise ValueError(f"epochs must be an int of 0 or more, got {epochs!r}.")
+        return dict(fit_params)
 
     def _prune(self, data: TrainingData) -> Pruned:
         with naming_the_extra(f"{type(self).__name__}.fit"):
@@ -67,12 +90,23 @@ class NetPruner(BasePruner):
         X = inputs_for(net, data.X)
         labels = Labels(net, X, data.y) if is_classifier(self) else None
         y = targets_for(net, data.y if labels is None else labels.encoded)
-        recipe, epochs = self._recipe(net, data)
-        fit_params = data.fit_params
-        if data.sample_weight is not None and epochs:
-            fit_params = {**fit_params, "sample_weight": data.sample_weight}
+        fit_params = self._checked_fit_params(data.fit_params)
+        own_epochs = fit_params.pop("epochs", net.max_epochs)  # skorch's word for this fit alone
+        if data.sample_weight is not None and self._trains:
+            fit_params["sample_weight"] = data.sample_weight
+        recipe, epochs = self._recipe(net, data, own_epochs)
         with seeded(seed, net.device):
-            history = train_and_prune(net, recipe, epochs, X, y, verbose=self.verbose, **fit_params)
+            history = train_and_prune(
+                net,
+                recipe,
+                own_epochs,
+                epochs,
+                X,
+                y,
+                refresh_batch_norm=self.refresh_batch_norm,
+                verbose=self.verbose,
+                fit_params=fit_params,
+            )
         if labels is not None:
             labels.check_outputs(X)
         with seeded(0, net.device):  # a net that predicts draws from torch's global generator
@@ -83,8 +117,8 @@ class NetPruner(BasePruner):
         return Pruned(
             estimator=net,
             model=model,
-            sparse_weights=partial(sparse_weights, net, self.layers),
-            sparsity=measured_sparsity(net, self.layers),
+            sparse_weights=partial(sparse_weights, net, recipe.choice),
+            sparsity=measured_sparsity(net, recipe.choice),
             n_features_out=hidden.shape[1],
             history=history,
             classes=None if labels is None else labels.classes,

@@ -18,6 +18,7 @@ from skprune.masks import keep_counts, top_masks
 from skprune.masks.units import Link, Units, living, n_living, top_units
 from skprune.nets.gates import Gate
 from skprune.nets.pressure import Pressure, Run
+from skprune.nets.rows import as_array
 from skprune.nets.training import Masks, modules_of, prunable_layers
 from skprune.nets.wiring import links
 
@@ -234,7 +235,7 @@ class Learning:
         sparsity = self.recipe.sparsity
         if sparsity is None:
             return {name: gate.is_open() for name, gate in self.gates.items()}
-        scores = {name: gate.scores().cpu().numpy() for name, gate in self.gates.items()}
+        scores = {name: as_array(gate.scores()) for name, gate in self.gates.items()}
         if self.per_weight:
             kept = top_masks(scores, keep_counts(scores, sparsity))
         else:

@@ -17,6 +17,8 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.utils import is_dataset
 from torch import nn
 
+from skprune.nets.precision import check_device, float_dtype, numpy_dtype
+from skprune.nets.rows import as_array, halves, one_array
 from skprune.nets.seeding import draw_seed, seeded
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -107,6 +109,11 @@ def _activation(name: str) -> nn.Module:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {name!r}.")
     return ACTIVATIONS[name]()
+
+
+def _default_floats() -> np.dtype:
+    # the module is made for X, so before it there is only torch's default to go by
+    return numpy_dtype(torch.get_default_dtype())
 
 
 class _SizedByData(NeuralNet):
@@ -256,8 +263,11 @@ class _SizedByData(NeuralNet):
     def _validate(
         self, X: Any, y: Any, *, reset: bool, classes: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        check_device(self)
+        one_array(X, type(self).__name__)
+        X, y = halves(X) if is_dataset(X) else (as_array(X), as_array(y))
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=np.float32, multi_output=self._many_outputs
+            self, X, y, reset=reset, dtype=_default_floats(), multi_output=self._many_outputs
         )
         # pandas hands out read-only arrays, of which torch warns
         y = np.require(self._encode(y, reset=reset, classes=classes), requirements="W")
@@ -272,14 +282,17 @@ class _SizedByData(NeuralNet):
         """Leave the data as they are: `fit` has checked them and learnt the classes."""
 
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
-        """Run the module on a batch's features, without its weights."""
-        return super().infer(x["X"] if isinstance(x, Mapping) else x, **fit_params)
+        """Run the module on a batch's features, without its weights, as floats of its own kind."""
+        x = torch.as_tensor(x["X"] if isinstance(x, Mapping) else x)
+        return super().infer(x.to(float_dtype(self)), **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Compute the loss of a batch: the mean over its rows, weighted where weights came."""
+        if torch.is_floating_point(y_true):
+            y_true = y_true.to(y_pred.dtype)
         if not isinstance(X, Mapping):
             return super().get_loss(y_pred, y_true, X=X, training=training)
-        weight = X["sample_weight"].to(y_pred.device)
+        weight = X["sample_weight"].to(y_pred.device, y_pred.dtype)
         mean_loss = self.criterion_
         if not hasattr(mean_loss, "reduction"):
             raise TypeError(
@@ -313,7 +326,8 @@ class _SizedByData(NeuralNet):
         """
         self.check_is_fitted()
         if not is_dataset(X):
-            X = validate_data(self, X, reset=False, dtype=np.float32)
+            X = as_array(one_array(X, type(self).__name__))
+            X = validate_data(self, X, reset=False, dtype=_default_floats())
             X = np.require(X, requirements="W")
         return super().predict_proba(X)
 
@@ -509,7 +523,7 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         if reset:
             self._y_is_flat_ = y.ndim == 1
             self._n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
-        y = y.reshape(len(y), -1).astype(np.float32, copy=False)
+        y = y.reshape(len(y), -1).astype(_default_floats(), copy=False)
         if y.shape[1] != self._n_outputs_:
             raise ValueError(f"y has {y.shape[1]} outputs, the net has {self._n_outputs_}.")
         return y

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from skprune.masks import Schedule, keep_counts, top_masks
 from skprune.nets.gates.base import Gate, Prunable
+from skprune.nets.rows import as_array
 
 # (name of a layer, "weight" or "bias") -> True where the parameter is held at zero
 Masks = dict[tuple[str, str], torch.Tensor]
@@ -460,7 +461,7 @@ def sparse_weights(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[
         Named as in the module's ``named_parameters``, of shape (n_out, n_in * kernel size).
     """
     return {
-        f"{name}.weight".lstrip("."): csr_array(_rows(layer).cpu().numpy())
+        f"{name}.weight".lstrip("."): csr_array(as_array(_rows(layer)))
         for name, layer in prunable_layers(net, layers).items()
     }
 
@@ -490,7 +491,7 @@ def _rows(layer: Prunable) -> torch.Tensor:
 
 
 def _finite_weight(name: str, layer: Prunable) -> np.ndarray:
-    weight = layer.weight.detach().cpu().numpy()
+    weight: np.ndarray = as_array(layer.weight)
     if not np.isfinite(weight).all():
         raise ValueError(
             f"the weights of layer {name!r} hold NaN or infinity: training diverged; lower the "

@@ -45,8 +45,6 @@ class GateRecipe:
         Names of the layers that get gates; None for every Linear and Conv.
     lr : float or None
         Of the gates' own Adam; None for 1e-3, or more where a run is short.
-    row_weight : float
-        Mean of the sample weights.
     """
 
     make_gate: Callable[[nn.Module, bool], Gate]
@@ -56,7 +54,6 @@ class GateRecipe:
     epochs: int
     layers: Sequence[str] | None = None
     lr: float | None = None
-    row_weight: float = 1.0
 
     learning: "Learning | None" = field(default=None, init=False)
     final_level = 1.0
@@ -298,7 +295,7 @@ class _Paying(Callback):
         epochs = min(self.recipe.stop, self.recipe.epochs)
         learning.begin(
             Run(
-                n_rows=n_rows * self.recipe.row_weight or 1.0,
+                n_rows=n_rows,
                 n_steps=max(1, round(self.n_steps_ * epochs)),
                 epochs=epochs,
             )

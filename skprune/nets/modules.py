@@ -204,7 +204,8 @@ class _SizedByData(NeuralNet):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows: a batch's loss is their weighted mean.
+            Weights of the rows: a batch's loss is their weighted mean, so the scale of the weights
+            makes no difference.
         **fit_params : dict
             As in skorch.
 
@@ -256,7 +257,9 @@ class _SizedByData(NeuralNet):
     def _train(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, **fit_params: Any) -> Self:
         if sample_weight is None:
             return super().partial_fit(X, y, **fit_params)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        # float32 holds neither very small nor very large weights, whose scale makes no difference
+        weight = (weight / (weight.mean() or 1.0)).astype(np.float32)
         # skorch's way of giving each row more than its features: a dict, which `infer` unpacks
         return super().partial_fit({"X": X, "sample_weight": weight}, y, **fit_params)
 

@@ -64,16 +64,12 @@ class NetPruner(BasePruner):
     def _trains(self) -> bool:
         return not self._is_frozen or bool(self.finetune_epochs)
 
-    @property
-    def _net(self) -> Any:
-        return self.estimator.estimator if self._is_frozen else self.estimator
-
     def _validate_training_data(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
-        check_is_skorch_net(self._net)  # before anything that skorch takes, and others do not
-        if getattr(self._net, "encodes_labels", False):
-            one_array(X, type(self._net).__name__)
+        check_is_skorch_net(self._inner)  # before anything that skorch takes, and others do not
+        if getattr(self._inner, "encodes_labels", False):
+            one_array(X, type(self._inner).__name__)
             X, y = halves(X) if is_dataset(X) else (as_array(X), as_array(y))
             return super()._validate_training_data(X, y, sample_weight, fit_params)
         if y is None and self._trains and not is_dataset(X):
@@ -81,7 +77,7 @@ class NetPruner(BasePruner):
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         y = None if y is None else _checked_targets(y)
-        if _only_skorch_reads(X, self._net, None if y is None else n_rows(y)):
+        if _only_skorch_reads(X, self._inner, None if y is None else n_rows(y)):
             for stale in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
                 delattr(self, stale)
         else:

@@ -42,6 +42,7 @@ from sklearn.utils.validation import (
 
 from skprune.estimators import Model, SparseClassifier, SparseRegressor
 from skprune.indices import with_short_indices
+from skprune.signatures import parameter_if
 
 
 @dataclass
@@ -219,6 +220,7 @@ class BasePruner(
     def _takes_many_outputs(self) -> bool:
         return get_tags(self).target_tags.multi_output
 
+    @parameter_if("sample_weight", lambda pruner: pruner._takes_sample_weight)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Train the wrapped estimator and prune it.
 
@@ -231,7 +233,8 @@ class BasePruner(
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
             is not fine-tuned, if what is removed does not depend on them.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; an error if the wrapped estimator's `fit` does not take them.
+            Weights of the rows. The signature has this parameter, and scikit-learn hands weights
+            over, only if the `fit` of the wrapped estimator has it; else they are an error.
         **fit_params : dict
             Handed on to the `fit` of the wrapped estimator.
 
@@ -423,6 +426,15 @@ class BasePruner(
     def _is_frozen(self) -> bool:
         return isinstance(self.estimator, FrozenEstimator)
 
+    @property
+    def _inner(self) -> Any:
+        """What is wrapped, frozen or not."""
+        return self.estimator.estimator if self._is_frozen else self.estimator
+
+    @property
+    def _takes_sample_weight(self) -> bool:
+        return hasattr(self._inner, "fit") and has_fit_parameter(self._inner, "sample_weight")
+
     def _unfitted_or_frozen_copy(self) -> Any:
         """Copy what `estimator` holds: a fresh clone, or a frozen one's fitted model."""
         if not self._is_frozen:
@@ -470,10 +482,9 @@ class BasePruner(
         return y
 
     def _validate_sample_weight(self, sample_weight: Any, X: np.ndarray) -> np.ndarray:
-        inner = self.estimator.estimator if self._is_frozen else self.estimator
-        if self._trains and not has_fit_parameter(inner, "sample_weight"):
+        if not self._takes_sample_weight:
             raise TypeError(
-                f"sample_weight was given, but {type(inner).__name__}.fit has no parameter "
+                f"sample_weight was given, but {type(self._inner).__name__}.fit has no parameter "
                 f"sample_weight; wrap an estimator that takes it, or leave it out."
             )
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -664,17 +675,20 @@ class BasePruner(
     def get_metadata_routing(self) -> MetadataRouter:
         """Get the metadata routing of this pruner.
 
-        `sample_weight` is the pruner's own; everything else is routed to the `fit` of
-        `estimator`.
+        `sample_weight` is the pruner's own, if the wrapped estimator takes weights; everything else
+        is routed to the `fit` of `estimator`.
 
         Returns
         -------
         routing : MetadataRouter
             See scikit-learn's user guide on metadata routing.
         """
+        own = self._get_metadata_request()
+        if not self._takes_sample_weight:
+            own.fit.requests.pop("sample_weight", None)
         return (
             MetadataRouter(owner=type(self).__name__)
-            .add_self_request(self)
+            .add_self_request(own)
             .add(
                 estimator=self.estimator,
                 method_mapping=MethodMapping().add(caller="fit", callee="fit"),

@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from skprune.engine import NonFiniteError
 from skprune.engine.checks import refuse_stray_indices
 from skprune.frames import numbers_of
+from skprune.nets.rows import as_array
 
 
 class Model(Protocol):
@@ -185,7 +186,10 @@ class _SparseEstimator(BaseEstimator):
     def _name(self) -> str:
         return self._asked_as or type(self).__name__
 
-    def _validate(self, X: Any) -> np.ndarray:
+    def _validate(self, X: Any) -> Any:
+        if hasattr(self.model, "reads") and self.model.reads(X):
+            return X
+        X = as_array(X)
         allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
         if not allow_nd and getattr(X, "ndim", 2) > 2:
@@ -197,7 +201,9 @@ class _SparseEstimator(BaseEstimator):
             X,
             reset=False,
             accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=getattr(self.model, "dtype", np.float32),
+            dtype="numeric"
+            if hasattr(self.model, "reads")
+            else getattr(self.model, "dtype", np.float32),
             allow_nd=allow_nd,
             ensure_all_finite=self._finite,
         )
@@ -324,7 +330,7 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             The labels.
         """
         if hasattr(self.model, "decide"):
-            return np.take(self.classes, self._run("decide", X))
+            return self._run("decide", X)  # labels already
         if self.decision_threshold is not None:
             decision = self.decision_function(X)
             binary = decision.ndim == 1
@@ -431,4 +437,6 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
             Float64.
         """
         y = self._run("predict", X).astype(np.float64, copy=False)
-        return y[:, 0] if self.flat and y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 2 and y.shape[1] == 1 and self.flat:
+            return y[:, 0]
+        return y[:, np.newaxis] if y.ndim == 1 and not self.flat else y

@@ -4,6 +4,7 @@ import pickle
 import random
 import re
 from copy import deepcopy
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, issparse
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -26,6 +33,7 @@ from sklearn.tree import (
     ExtraTreeClassifier,
 )
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -1007,3 +1015,64 @@ def test_threads_may_be_set_after_fit(rows, target):
     pruner = tree_classifier().fit(rows, target).set_params(n_jobs=2)
     pruner.predict(rows)
     assert pruner.sparse_estimator_.n_jobs == 2
+
+
+# --- whether fit takes weights ------------------------------------------------------------
+
+
+def test_signature_of_fit_tells_whether_weights_are_taken():
+    weighing = [
+        MagnitudePruner(MLPNetClassifier()),
+        MagnitudePruner(FrozenEstimator(MLPNetClassifier())),
+        CostComplexityPruner(DecisionTreeClassifier()),
+        CostComplexityPruner(FrozenEstimator(DecisionTreeClassifier())),
+    ]
+    not_weighing = [MagnitudePruner(user_net()), MagnitudePruner(FrozenEstimator(user_net()))]
+    assert all(has_fit_parameter(pruner, "sample_weight") for pruner in weighing)
+    assert not any(has_fit_parameter(pruner, "sample_weight") for pruner in not_weighing)
+    assert not has_fit_parameter(MagnitudePruner(None), "sample_weight")
+    assert list(signature(not_weighing[0].fit).parameters) == ["X", "y", "fit_params"]
+    assert "sample_weight" in signature(MagnitudePruner.fit).parameters
+    assert MagnitudePruner(user_net()).fit.__doc__ == MagnitudePruner.fit.__doc__
+
+
+def test_weights_that_the_net_cannot_take_are_refused_however_they_come(iris):
+    for pruner in (MagnitudePruner(user_net()), MagnitudePruner(FrozenEstimator(user_net()))):
+        for give in (
+            lambda fit: fit(*iris, np.ones(150)),
+            lambda fit: fit(*iris, sample_weight=np.ones(150)),
+        ):
+            with pytest.raises(TypeError, match=r"NeuralNetClassifier\.fit has no parameter"):
+                give(pruner.fit)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda pruner: BaggingClassifier(pruner, 2),
+        lambda pruner: VotingClassifier([("pruner", pruner), ("tree", DecisionTreeClassifier())]),
+        lambda pruner: StackingClassifier([("pruner", pruner)], cv=2),
+    ],
+    ids=["bagging", "voting", "stacking"],
+)
+@pytest.mark.parametrize("routing", [False, True])
+def test_ensembles_of_scikit_learn_take_pruners_of_any_net(around, routing, iris):
+    pruner = MagnitudePruner(user_net(), sparsity=0.5, random_state=0)
+    with config_context(enable_metadata_routing=routing):
+        assert around(pruner).fit(*iris).score(*iris) > 0.5
+
+
+def test_boosting_by_weights_takes_only_nets_that_weigh(iris):
+    with pytest.raises(ValueError, match="doesn't support sample_weight"):
+        AdaBoostClassifier(MagnitudePruner(user_net()), n_estimators=2).fit(*iris)
+    net = MLPNetClassifier((16,), lr=0.02, random_state=0)
+    boosted = AdaBoostClassifier(MagnitudePruner(net, sparsity=0.3), n_estimators=2)
+    assert boosted.fit(*iris).score(*iris) > 0.9
+
+
+def test_requests_tell_whether_weights_are_taken():
+    with config_context(enable_metadata_routing=True):
+        takes = MagnitudePruner(MLPNetClassifier()).set_fit_request(sample_weight=True)
+        lacks = MagnitudePruner(user_net()).set_fit_request(sample_weight=True)
+        assert takes.get_metadata_routing().consumes("fit", ["sample_weight"]) == {"sample_weight"}
+        assert not lacks.get_metadata_routing().consumes("fit", ["sample_weight"])

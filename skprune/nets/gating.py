@@ -19,6 +19,7 @@ from skprune.masks.units import Link, Units, living, n_living, top_units
 from skprune.nets.gates import Gate
 from skprune.nets.layers import Choice, can_have_gate, modules_of
 from skprune.nets.pressure import Pressure, Run
+from skprune.nets.rows import as_array
 from skprune.nets.training import Masks, prunable_layers
 from skprune.nets.wiring import links
 
@@ -46,8 +47,6 @@ class GateRecipe:
         The layers that get gates; others stay dense.
     lr : float or None
         Of the gates' own Adam; None for 1e-3, or more where a run is short.
-    row_weight : float
-        Mean of the sample weights.
     """
 
     make_gate: Callable[[nn.Module, bool], Gate]
@@ -57,7 +56,6 @@ class GateRecipe:
     epochs: int
     choice: Choice = GATED
     lr: float | None = None
-    row_weight: float = 1.0
 
     learning: "Learning | None" = field(default=None, init=False)
     final_level = 1.0
@@ -237,7 +235,7 @@ class Learning:
         sparsity = self.recipe.sparsity
         if sparsity is None:
             return {name: gate.is_open() for name, gate in self.gates.items()}
-        scores = {name: gate.scores().cpu().numpy() for name, gate in self.gates.items()}
+        scores = {name: as_array(gate.scores()) for name, gate in self.gates.items()}
         if self.per_weight:
             kept = top_masks(scores, keep_counts(scores, sparsity))
         else:
@@ -300,7 +298,7 @@ class _Paying(Callback):
         epochs = min(self.recipe.stop, self.recipe.epochs)
         learning.begin(
             Run(
-                n_rows=n_rows * self.recipe.row_weight or 1.0,
+                n_rows=n_rows,
                 n_steps=max(1, round(self.n_steps_ * epochs)),
                 epochs=epochs,
             )

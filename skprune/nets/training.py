@@ -20,6 +20,7 @@ from skprune.nets.batch_norm import take_statistics_anew
 from skprune.nets.interrupts import Interrupts, interruptible
 from skprune.nets.layers import EVERY, Choice, dense_weights, modules_of, weight_names
 from skprune.nets.rates import Rates, rate
+from skprune.nets.rows import as_array
 
 # name of a parameter -> True where it is held at zero
 Masks = dict[str, torch.Tensor]
@@ -553,7 +554,7 @@ def sparse_weights(net: NeuralNet, choice: Choice = EVERY) -> dict[str, csr_arra
         other dimensions are one: (n_out, n_in * kernel size) of a Linear or Conv.
     """
     return {
-        name: csr_array(weight.detach().flatten(start_dim=1).cpu().numpy())
+        name: csr_array(as_array(weight.detach().flatten(start_dim=1)))
         for name, weight in prunable_weights(net, choice).items()
     }
 
@@ -584,7 +585,7 @@ def _label(name: str) -> str:
 
 
 def _finite(name: str, parameter: nn.Parameter) -> np.ndarray:
-    weight = parameter.detach().cpu().numpy()
+    weight: np.ndarray = as_array(parameter)
     if not np.isfinite(weight).all():
         raise ValueError(
             f"the weights of layer {_label(name)!r} hold NaN or infinity: training diverged; lower "

@@ -173,6 +173,19 @@ def test_equal_weights_are_no_weights(kind, iris, diabetes):
     assert largest_difference(clone(net).fit(X, y, np.full(len(X), 7.0)), plain) < 1e-5
 
 
+@weighted_nets
+@pytest.mark.parametrize("scale", [1e-3, 2.0**20, 1e-60, 1e60])
+def test_scale_of_the_weights_makes_no_difference(kind, scale, iris, diabetes):
+    net, X, y = net_and_data(kind, iris, diabetes, **OPTIMIZERS["sgd"])
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(X))
+    plain = clone(net).fit(X, y, weight)
+    assert largest_difference(clone(net).fit(X, y, scale * weight), plain) < 1e-5
+    # and a pruner that removes nothing trains as the net by itself
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0)
+    pruner.fit(X, y, sample_weight=scale * weight)
+    assert largest_difference(pruner.estimator_, plain) < 1e-5
+
+
 def test_class_weights_of_the_criterion_hold_beside_row_weights(iris):
     net = MLPNetClassifier(
         (8,), criterion__weight=torch.tensor([1.0, 5.0, 0.5]), lr=0.01, **FULL_BATCH

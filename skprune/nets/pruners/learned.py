@@ -82,7 +82,6 @@ class LearnedPruner(NetPruner):
                 f"net trains; got {learning!r}."
             )
         stop = (1 - self.recovery_fraction) * learning
-        weight = data.sample_weight
         recipe = GateRecipe(
             make_gate=self._make_gate,
             pressure=self._pressure(target, stop),
@@ -91,7 +90,6 @@ class LearnedPruner(NetPruner):
             epochs=epochs,
             choice=choice,
             lr=self.gate_lr,
-            row_weight=1.0 if weight is None else float(weight.mean()),
         )
         return recipe, epochs
 

@@ -78,8 +78,9 @@ class MagnitudePruner(ScorePruner):
 
     Notes
     -----
-    Labels are encoded as 0, 1, ... for a net that does not do so itself, so `estimator_` of
-    such a net predicts codes.
+    Labels that the net's loss cannot take, strings among them, are encoded as 0, 1, ...; then
+    `estimator_` predicts codes. All other targets reach the loss as they are. Without an encoding,
+    `predict` gives what that of the net gives: of skorch's own classifiers, numbers of outputs.
 
     While the sparsity is below its target, early stopping does not count, and best scores are
     forgotten when the target is reached, so that a `Checkpoint` keeps a net that is sparse.

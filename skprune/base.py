@@ -1,5 +1,6 @@
 """BasePruner: the contract that every pruner keeps. Subclasses only say how to prune."""
 
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy, deepcopy
@@ -43,6 +44,9 @@ from sklearn.utils.validation import (
 from skprune.estimators import Model, SparseClassifier, SparseRegressor
 from skprune.indices import with_short_indices
 from skprune.signatures import parameter_if
+
+# Trees, units and blocks go as wholes, so a target is seldom met exactly; this is more than that.
+_FAR_ABOVE = 0.1
 
 
 @dataclass
@@ -255,6 +259,7 @@ class BasePruner(
             fit_params = self._route(fit_params)
             data = self._validate_training_data(X, y, sample_weight, fit_params)
             self._store(self._prune(data))
+            self._warn_of_overshoot()
         except BaseException:
             self.__dict__ = before
             raise
@@ -520,6 +525,19 @@ class BasePruner(
         self._sparse_weights = pruned.sparse_weights
         self.sparsity_ = pruned.sparsity
         self.pruning_history_ = pruned.history
+
+    def _warn_of_overshoot(self) -> None:
+        """Tell the target and what was reached, where the two are far apart."""
+        target = getattr(self, "sparsity", None)
+        if not target or target == 1:  # a frozen model may have held zeros before; 0 removes none
+            return
+        if self.sparsity_ == 1 or self.sparsity_ > target + _FAR_ABOVE:
+            warnings.warn(
+                f"sparsity={target!r} was asked for, but sparsity_={self.sparsity_:.4g} was "
+                f"reached: a target is met from above, and what {type(self).__name__} removes "
+                f"together is large for this model. Lower sparsity, or prune a larger model.",
+                stacklevel=3,
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_predictor" in vars(self)

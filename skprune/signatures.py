@@ -1,7 +1,7 @@
 """Methods whose parameters depend on the estimator that is wrapped."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, update_wrapper
 from inspect import signature
 from types import MethodType
 from typing import Any
@@ -52,10 +52,8 @@ def parameter_if(name: str, check: Callable[[Any], bool]) -> Callable[[Callable]
 
 
 def _without(name: str, bound: Callable) -> Callable:
-    @wraps(bound)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return bound(*args, **kwargs)
-
+    # a partial has no frame of its own, so warnings still point to the caller's line
+    method = update_wrapper(partial(bound), bound)
     whole = signature(bound)
     shown = [parameter for parameter in whole.parameters.values() if parameter.name != name]
     method.__signature__ = whole.replace(parameters=shown)  # type: ignore[attr-defined]

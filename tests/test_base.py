@@ -3,6 +3,9 @@
 import pickle
 import random
 import re
+import subprocess
+import sys
+import warnings
 from copy import deepcopy
 from inspect import signature
 
@@ -25,6 +28,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import (
@@ -39,6 +43,7 @@ from torch import nn
 
 from skprune import (
     CostComplexityPruner,
+    L0Pruner,
     MagnitudePruner,
     MLPNetClassifier,
     MLPNetRegressor,
@@ -46,7 +51,7 @@ from skprune import (
     SparseRegressor,
 )
 from skprune.base import BasePruner
-from tests.conftest import user_net
+from tests.conftest import FORBID_TORCH, user_net
 
 QUICK = {"max_epochs": 2, "lr": 0.02, "batch_size": 32}
 
@@ -1076,3 +1081,60 @@ def test_requests_tell_whether_weights_are_taken():
         lacks = MagnitudePruner(user_net()).set_fit_request(sample_weight=True)
         assert takes.get_metadata_routing().consumes("fit", ["sample_weight"]) == {"sample_weight"}
         assert not lacks.get_metadata_routing().consumes("fit", ["sample_weight"])
+
+
+# --- a target that is far from what was reached -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pruner", "reached"),
+    [
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=0.05), "1"),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=9), sparsity=0.9), "1"),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.05), "0.25"),
+        (L0Pruner(MLPNetClassifier((3,), max_epochs=3), sparsity=0.05), "0.3333"),
+        (MagnitudePruner(MLPNetClassifier((9,), max_epochs=1), sparsity=0.05), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.2), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), ccp_alpha=9.0), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=1.0), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=0.0), None),
+    ],
+)
+def test_a_target_that_is_far_exceeded_is_told(pruner, reached, iris):
+    pruner.set_params(estimator__random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pruner.fit(*iris)
+    told = [w for w in caught if "was asked for" in str(w.message)]
+    assert len(told) == (reached is not None)
+    if reached is not None:
+        target = re.escape(f"sparsity={pruner.sparsity} was asked for")
+        assert re.match(rf"{target}, but sparsity_={reached} was reached", str(told[0].message))
+        assert told[0].filename == __file__
+
+
+# --- what is no net -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), MLPClassifier(), nn.Linear(1, 1)])
+def test_what_is_no_skorch_net_is_refused_by_what_works(estimator, iris):
+    for wrapped in (estimator, FrozenEstimator(estimator)):
+        with pytest.raises((TypeError, ValueError), match=r"estimator.* must be a"):
+            MagnitudePruner(wrapped).fit(*iris)
+    with pytest.raises(TypeError, match=r"such as skprune\.MLPNetClassifier.*got MLPClassifier"):
+        MagnitudePruner(MLPClassifier()).fit(*iris)
+
+
+def test_what_is_no_skorch_net_is_refused_without_torch():
+    code = """
+from sklearn.neural_network import MLPClassifier
+from skprune import MagnitudePruner
+try:
+    MagnitudePruner(MLPClassifier()).fit([[0.0], [1.0]], [0, 1])
+except TypeError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", FORBID_TORCH + code]
+    told = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
+    assert told.startswith("estimator must be a skorch net, such as skprune.MLPNetClassifier")
+    assert "install" not in told

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 
 def is_tensor(data: Any) -> bool:
@@ -76,7 +77,7 @@ def are_several(data: Any, n_rows: int | None = None) -> bool:
     (True, True, False)
     """
     if isinstance(data, Mapping):
-        return True
+        return not issparse(data)  # dictionaries of keys are one matrix
     if not isinstance(data, list | tuple) or not data:
         return False
     shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for part in data]

@@ -207,7 +207,8 @@ def _plainly_set(net: NeuralNet, **more: Any) -> NeuralNet:
 def _module_share(net: NeuralNet, fit_params: dict[str, Any]) -> dict[str, Any]:
     """Leave out what `fit` itself takes: skorch hands the rest to the module."""
     methods = (net.fit, net.partial_fit, net.fit_loop)
-    own = {name for method in methods for name in signature(method).parameters}
+    parameters = [p for method in methods for p in signature(method).parameters.values()]
+    own = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
     return {name: value for name, value in fit_params.items() if name not in own}
 
 

@@ -86,6 +86,7 @@ class NetPruner(BasePruner):
         if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
             raise ValueError(f"epochs must be an int of 0 or more, got {epochs!r}.")
         return dict(fit_params)
+
     def _validate_training_data(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
@@ -130,6 +131,7 @@ class NetPruner(BasePruner):
         seed = draw_seed(self.random_state)
         if seed is not None and "random_state" in net.get_params():
             net.set_params(random_state=seed)
+        fit_params = self._checked_fit_params(data.fit_params)
         classifies = is_classifier(self)
         trial = None
         if not getattr(net, "encodes_labels", False):
@@ -137,7 +139,6 @@ class NetPruner(BasePruner):
         X = inputs_for(net, data.X, trial)
         targets = targets_for(net, data.y, trial, classifies=classifies)
         y = targets.values
-        fit_params = self._checked_fit_params(data.fit_params)
         own_epochs = fit_params.pop("epochs", net.max_epochs)  # skorch's word for this fit alone
         if data.sample_weight is not None and self._trains:
             fit_params["sample_weight"] = data.sample_weight

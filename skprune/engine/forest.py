@@ -52,8 +52,9 @@ class Forest:
 
     A row's sum starts at `base`, takes the value of its leaf in each tree, in their order, is
     divided by `divisor`, and goes through the link: ``link((base + sum of values) / divisor)``.
-    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees. A forest
-    never changes after it is made, so threads may share it.
+    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees: to the bit
+    before a link that calls ``exp``, within a few units in the last place behind it. A forest never
+    changes after it is made, so threads may share it.
 
     Parameters
     ----------

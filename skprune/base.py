@@ -46,7 +46,7 @@ from skprune.indices import with_short_indices
 from skprune.signatures import parameter_if
 
 # Trees, units and blocks go as wholes, so a target is seldom met exactly; this is more than that.
-_FAR_ABOVE = 0.1
+_FAR_ABOVE = 0.25
 
 
 @dataclass

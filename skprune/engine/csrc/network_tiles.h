@@ -41,22 +41,22 @@ SKPRUNE_INLINE void finish(const LayerView& layer, const F (&sums)[K][V], int n_
 template <int W, class Offset>
 void sparse_outputs(const LayerView& layer, const Stream& stream, const Offset* offsets,
                     const float* in, float* out) {
-    using Sums = TileSums<W>;
-    using F = typename Sums::Value;
-    for (int c = 0; c < W; c += Sums::kColumns) {
-        const auto start = [&layer](std::uint32_t output, F (&sums)[Sums::kVectors])
+    using Tile = TileSums<W>;
+    using F = typename Tile::Value;
+    for (int c = 0; c < W; c += Tile::kColumns) {
+        const auto start = [&layer](std::uint32_t output, F (&sums)[Tile::kVectors])
                                SKPRUNE_ALWAYS_INLINE {
             const F bias = broadcast<F>(layer.bias[output]);
 #pragma GCC unroll 8
-            for (int v = 0; v < Sums::kVectors; ++v) sums[v] = bias;
+            for (int v = 0; v < Tile::kVectors; ++v) sums[v] = bias;
         };
         const auto done = [&layer, out, c](const auto& sums, const std::uint32_t* outputs)
                               SKPRUNE_ALWAYS_INLINE {
-            finish(layer, sums, Sums::kGroup, [=](int k) SKPRUNE_ALWAYS_INLINE {
+            finish(layer, sums, Tile::kGroup, [=](int k) SKPRUNE_ALWAYS_INLINE {
                 return out + static_cast<std::size_t>(outputs[k]) * W + c;
             });
         };
-        sum_stream<Sums>(stream, offsets, in + c, start, done);
+        sum_stream<Tile>(stream, offsets, in + c, start, done);
     }
 }
 

@@ -75,7 +75,10 @@ SKPRUNE_INLINE F broadcast(float x) {
 template <class F>
 SKPRUNE_INLINE F load_weight_quad(const float* aligned) {
 #if defined(__AVX512F__)
-    if constexpr (kLanesOf<F> == 16) return _mm512_broadcast_f32x4(_mm_load_ps(aligned));
+    // with a mask of ones: the plain intrinsic of GCC 12 warns of what it leaves undefined
+    if constexpr (kLanesOf<F> == 16) {
+        return _mm512_maskz_broadcast_f32x4(0xffff, _mm_load_ps(aligned));
+    }
 #endif
 #if defined(__AVX2__)
     if constexpr (kLanesOf<F> == 8) {

@@ -4,15 +4,14 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import is_classifier
 from skorch import NeuralNet
 
 from skprune.engine import Network
+from skprune.nets.hidden import last_hidden
 from skprune.nets.lowering import UnsupportedLayerError, lower
 from skprune.nets.rows import are_several, as_array, each_part, is_dataset, is_slice_dataset
 from skprune.nets.seeding import seeded
-from skprune.nets.training import prunable_layers
 
 
 def engine_or_torch(
@@ -103,23 +102,9 @@ class TorchModel:
         return predicted if self.labels is None else self.labels.take(predicted.astype(np.intp))
 
     def transform(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Give the input of the prunable layer that is called last, a row each."""
-        X = self._rows(X)
-        latest: list[torch.Tensor] = []
-        hooks = [
-            layer.register_forward_pre_hook(lambda _, args: latest.append(args[0].cpu()))
-            for layer in prunable_layers(self.net).values()
-        ]
-        batches = []
-        try:
-            with seeded(0, self.net.device):
-                for _ in self.net.forward_iter(X):
-                    batches.append(latest[-1].flatten(start_dim=1))
-                    latest.clear()
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.cat(batches).float().numpy()
+        """Give the input of the last use of a prunable weight, a row each."""
+        with seeded(0, self.net.device):
+            return last_hidden(self.net, self._rows(X)).float().numpy()
 
     def explain(self, n_rows: int | None = None) -> str:
         """Tell why torch runs the net."""

@@ -247,6 +247,135 @@ def test_binary_classifier_keeps_its_threshold(activation, threshold, iris):
     assert_array_equal(predicted == "yes", pruner.estimator_.predict(X) == 1)
 
 
+# --- weights that are used without a call of their layer ----------------------------------
+
+
+class Functional(nn.Module):
+    """Reads the weights of its layers and never calls these; `hidden` is what the last one reads.
+
+    Parameters
+    ----------
+    product : callable
+        (rows, weight) -> rows @ weight.T
+    """
+
+    def __init__(self, product=nn.functional.linear):
+        super().__init__()
+        self.product = product
+        self.first = nn.Linear(4, 6)
+        self.last = nn.Linear(6, 3)
+
+    def hidden(self, X):
+        return torch.relu(self.product(X, self.first.weight))
+
+    def forward(self, X):
+        return self.product(self.hidden(X), self.last.weight) + self.last.bias
+
+
+class Tied(nn.Module):
+    """Two layers of one weight, of which the second is called last."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+
+    def hidden(self, X):
+        return torch.tanh(self.first(X))
+
+    def forward(self, X):
+        return self.last(self.hidden(X))[:, :3]
+
+
+class Autoencoder(nn.Module):
+    """Uses the transpose of the first weight, as in tied autoencoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def hidden(self, X):
+        return torch.sigmoid(self.first(X))
+
+    def forward(self, X):
+        return nn.functional.linear(self.hidden(X), self.first.weight.T)[:, :3]
+
+
+class TiedEmbedding(nn.Module):
+    """Scores words by the embedding that looked them up: its integers are no hidden layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(3, 5), nn.Linear(5, 3, bias=False)
+        self.table.weight = self.last.weight
+
+    def hidden(self, X):
+        return self.table(X).sum(1)
+
+    def forward(self, X):
+        return self.last(self.hidden(X))
+
+
+class Unseen(nn.Module):
+    """Multiplies by its weights row by row, so only its outputs can be told."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3, bias=False)
+
+    def forward(self, X):
+        return torch.stack([self.first.weight @ row for row in X])
+
+    hidden = forward
+
+
+PRODUCTS = {
+    "linear": nn.functional.linear,
+    "transposed": lambda X, weight: X @ weight.T,
+    "einsum": lambda X, weight: torch.einsum("ni,oi->no", X, weight),
+    "addmm": lambda X, weight: torch.addmm(torch.zeros(len(weight)), X, weight.t()),
+    "keywords": lambda X, weight: nn.functional.linear(input=X, weight=weight),
+    "batches": lambda X, weight: torch.bmm(weight.expand(len(X), -1, -1), X[..., None])[..., 0],
+    "computed": lambda X, weight: nn.functional.linear(X, 2 * weight),
+}  # fmt: skip
+ODD = {
+    **{name: (Functional, 42, {"module__product": p}) for name, p in PRODUCTS.items()},
+    "compiled": (Functional, 42, {"compile": True, "compile__backend": "eager"}),
+    "tied": (Tied, 16, {}),
+    "tied, compiled": (Tied, 16, {"compile": True, "compile__backend": "eager"}),
+    "autoencoder": (Autoencoder, 12, {}),
+    "embedding": (TiedEmbedding, 15, {}),
+    "unseen": (Unseen, 12, {}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings(f"ignore:{WARNING}", "ignore:.*jit.script_method:DeprecationWarning")
+def test_weights_are_pruned_and_counted_once_however_they_are_used(name, iris):
+    module, n_weights, params = ODD[name]
+    X, y = iris
+    if module is TiedEmbedding:
+        X = np.random.default_rng(0).integers(0, 3, (150, 2))
+    net = user_net(module, max_epochs=1, **params)
+    pruner = MagnitudePruner(net, sparsity=0.5, random_state=0).fit(X, y)
+    trained = getattr(pruner.estimator_.module_, "_orig_mod", pruner.estimator_.module_)
+    weights = pruner.sparse_weights_
+    assert sum(w.shape[0] * w.shape[1] for w in weights.values()) == n_weights
+    assert pruner.sparsity_ == 1 - sum(w.nnz for w in weights.values()) / n_weights
+    assert pruner.sparsity_ == pytest.approx(0.5, abs=0.5 / n_weights)
+    assert_array_equal(weights[list(weights)[-1]].toarray(), _last_weight(trained))
+    rows = torch.from_numpy(X)
+    with torch.no_grad():
+        assert_allclose(pruner.predict_proba(X), trained(rows).softmax(1), atol=1e-6)
+        assert_allclose(pruner.transform(X), trained.hidden(rows), atol=1e-6)
+        assert_allclose(pruner.transform(X[:1]), trained.hidden(rows[:1]), atol=1e-6)
+    assert isinstance(pruner._predictor.model, TorchModel)
+
+
+def _last_weight(module):
+    return getattr(module, "last", getattr(module, "first", None)).weight.detach()
+
+
 # --- the two functions themselves ---------------------------------------------------------
 
 

@@ -10,7 +10,15 @@ from skorch import NeuralNet
 from skprune.engine import Network
 from skprune.nets.hidden import last_hidden
 from skprune.nets.lowering import UnsupportedLayerError, lower
-from skprune.nets.rows import are_several, as_array, each_part, is_dataset, is_slice_dataset
+from skprune.nets.rows import (
+    are_several,
+    as_array,
+    each_part,
+    is_dataset,
+    is_slice_dataset,
+    n_rows,
+    numbers_of,
+)
 from skprune.nets.seeding import seeded
 
 
@@ -41,8 +49,41 @@ def engine_or_torch(
         return lower(net, X, engine), None
     except UnsupportedLayerError as error:
         reason = str(error)
+    except Exception as error:  # a net that took hours to train is not lost for that
+        reason = f"the engine cannot take it ({error!r})"
     warnings.warn(f"predict runs the pruned net in torch, dense: {reason}.", stacklevel=4)
     return TorchModel(net, X, reason, labels), reason
+
+
+def n_hidden(model: "Network | TorchModel", X: Any) -> int:
+    """Count the columns that `transform` of a model gives.
+
+    Parameters
+    ----------
+    model : Network or TorchModel
+        Of a trained net.
+    X : object
+        Some rows that it was trained on.
+
+    Returns
+    -------
+    n_columns : int
+        0 where the net fails on the rows.
+
+    Warns
+    -----
+    UserWarning
+        If it does.
+    """
+    try:
+        return model.transform(X if isinstance(model, TorchModel) else numbers_of(X)).shape[1]
+    except Exception as error:  # whatever a user's forward raises: the net is trained
+        warnings.warn(
+            f"the net is trained and pruned, but it fails on {n_rows(X)} rows that it was trained "
+            f"on, outside training: {error!r}.",
+            stacklevel=4,
+        )
+        return 0
 
 
 class TorchModel:

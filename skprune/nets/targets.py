@@ -6,6 +6,7 @@ compute with it and sees each row with its own target.
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -76,6 +77,8 @@ def targets_for(net: NeuralNet, y: Any, trial: Trial | None, *, classifies: bool
         return Targets(y)
     forms = list(_forms(net, y, trial, classifies))
     form = _first_taken(trial, y, forms)
+    if form is not None and form.labels is not None:
+        _refuse_other_outputs(net, form.labels, getattr(trial.outputs, "shape", ()))
     if form is None:
         form = _untried(net, y, forms, classifies, getattr(trial.outputs, "shape", ()))
     values = np.require(form.write(y), requirements="W")  # torch warns of read-only arrays
@@ -233,6 +236,12 @@ def _wants_probabilities(net: NeuralNet) -> bool:
     return issubclass(criterion, nn.BCELoss | nn.BCEWithLogitsLoss)
 
 
+def _refuse_other_outputs(net: NeuralNet, labels: np.ndarray, outputs: Any) -> None:
+    own = type(net).predict_proba is not NeuralNetClassifier.predict_proba
+    if not own and len(outputs) == 2 and 1 < outputs[1] != len(labels):
+        raise _unequal(outputs[1], labels)
+
+
 def _unequal(n_outputs: int, labels: np.ndarray) -> ValueError:
     return ValueError(
         f"estimator has {n_outputs} outputs, but y holds {len(labels)} classes: {labels.tolist()}; "
@@ -266,14 +275,18 @@ def classes_after_training(net: NeuralNet, X: Any, targets: Targets) -> np.ndarr
     """
     if getattr(net, "encodes_labels", False):
         return net.classes_
-    with seeded(0, net.device):
+    shape: tuple[int, ...] = ()
+    with (
+        seeded(0, net.device),
+        suppress(Exception),
+    ):  # a net that fails here is trained all the same
         shape = np.shape(net.predict_proba(X))
     n_outputs = shape[1] if len(shape) > 1 else 1
     if targets.labels is not None:
-        if n_outputs != len(targets.labels):
+        if shape and n_outputs != len(targets.labels):
             raise _unequal(n_outputs, targets.labels)
         return targets.labels
     plain = (NeuralNetClassifier.predict, NeuralNetBinaryClassifier.predict)
-    if (type(net).predict not in plain or len(shape) == 1) and hasattr(net, "classes_"):
+    if (type(net).predict not in plain or len(shape) < 2) and hasattr(net, "classes_"):
         return np.asarray(net.classes_)
     return np.arange(n_outputs)

@@ -63,8 +63,9 @@ def targets_for(net: NeuralNet, y: Any, trial: Trial | None, *, classifies: bool
     -------
     targets : Targets
         The first of these forms that the loss computes with, such that each row meets its own
-        target: y as it is; the same values as floats of the module's kind, or as int64; codes of
-        the labels. Each of them in the shape of y, or else in that of the module's output.
+        target: y as it is; the same values as floats of the module's kind, or as int64, unless they
+        are bools as labels; codes of the labels. Each of them in the shape of y, or else in that of
+        the module's output.
 
     Raises
     ------
@@ -98,6 +99,7 @@ def _forms(net: NeuralNet, y: np.ndarray, trial: Trial, classifies: bool) -> Ite
     numeric = y.dtype.kind in "biuf"
     if numeric:
         yield _Form(lambda values: values)
+    if numeric and not (classifies and _are_bool_labels(y, net, trial)):
         if not (classifies and _wants_probabilities(net) and _leaves_unit_interval(y)):
             yield _Form(lambda values: values.astype(floats))
         if _is_whole(y):
@@ -107,6 +109,13 @@ def _forms(net: NeuralNet, y: np.ndarray, trial: Trial, classifies: bool) -> Ite
     codes = _Codes(net, y, trial)
     for dtype in (np.dtype(np.int64), floats):
         yield _Form(partial(codes.write, dtype=dtype), codes.labels)
+
+
+def _are_bool_labels(y: np.ndarray, net: NeuralNet, trial: Trial) -> bool:
+    """Tell whether the net predicts one of two labels, which then are bools again: masks, say."""
+    shape: Any = getattr(trial.outputs, "shape", ())
+    of_two = isinstance(net, NeuralNetBinaryClassifier) or (len(shape) == 2 and shape[1] == 2)
+    return of_two and not net.initialized_ and y.dtype.kind == "b" and y.size == len(y)
 
 
 def _first_taken(trial: Trial, y: np.ndarray, forms: list[_Form]) -> _Form | None:
@@ -195,7 +204,7 @@ class _Codes:
             shape: Any = getattr(trial.outputs, "shape", ())
             given = np.arange(shape[1] if len(shape) > 1 and shape[1] > 1 else 2)
         elif given is None or len(given) == 0:
-            given = np.unique(y)
+            given = np.unique(y) if y.dtype.kind != "b" else np.array([False, True])
         given = np.asarray(given)
         self.labels = given if self.ignored is None else given[given != self.ignored]
 

@@ -58,20 +58,24 @@ def inputs_for(net: NeuralNet, X: Any, trial: Trial | None) -> Any:
     return form(X)
 
 
-def rows_to_try(X: Any) -> Any:
+def rows_to_try(net: NeuralNet, X: Any) -> Any:
     """Pick the first rows, to see what a trained net does.
 
     Parameters
     ----------
+    net : NeuralNet
+        A trained net.
     X : object
         Whatever skorch takes.
 
     Returns
     -------
     rows : object
-        Sixteen rows at most, of the same kind.
+        Sixteen rows at most, of the same kind; in a single batch, as what is left over for a
+        second one might be a row alone, which not every module takes.
     """
-    return picked(X, np.arange(min(16, n_rows(X))))
+    in_batch = net.get_params_for("iterator_valid").get("batch_size", net.batch_size)
+    return picked(X, np.arange(min(16, n_rows(X), in_batch if in_batch > 1 else 16)))
 
 
 def _floats_of(trial: Trial) -> np.dtype:

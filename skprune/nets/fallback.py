@@ -4,15 +4,22 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import is_classifier
 from skorch import NeuralNet
 
 from skprune.engine import Network
+from skprune.nets.hidden import last_hidden
 from skprune.nets.lowering import UnsupportedLayerError, lower
-from skprune.nets.rows import are_several, as_array, each_part, is_dataset, is_slice_dataset
+from skprune.nets.rows import (
+    are_several,
+    as_array,
+    each_part,
+    is_dataset,
+    is_slice_dataset,
+    n_rows,
+    numbers_of,
+)
 from skprune.nets.seeding import seeded
-from skprune.nets.training import prunable_layers
 
 
 def engine_or_torch(
@@ -42,8 +49,41 @@ def engine_or_torch(
         return lower(net, X, engine), None
     except UnsupportedLayerError as error:
         reason = str(error)
+    except Exception as error:  # a net that took hours to train is not lost for that
+        reason = f"the engine cannot take it ({error!r})"
     warnings.warn(f"predict runs the pruned net in torch, dense: {reason}.", stacklevel=4)
     return TorchModel(net, X, reason, labels), reason
+
+
+def n_hidden(model: "Network | TorchModel", X: Any) -> int:
+    """Count the columns that `transform` of a model gives.
+
+    Parameters
+    ----------
+    model : Network or TorchModel
+        Of a trained net.
+    X : object
+        Some rows that it was trained on.
+
+    Returns
+    -------
+    n_columns : int
+        0 where the net fails on the rows.
+
+    Warns
+    -----
+    UserWarning
+        If it does.
+    """
+    try:
+        return model.transform(X if isinstance(model, TorchModel) else numbers_of(X)).shape[1]
+    except Exception as error:  # whatever a user's forward raises: the net is trained
+        warnings.warn(
+            f"the net is trained and pruned, but it fails on {n_rows(X)} rows that it was trained "
+            f"on, outside training: {error!r}.",
+            stacklevel=4,
+        )
+        return 0
 
 
 class TorchModel:
@@ -103,23 +143,9 @@ class TorchModel:
         return predicted if self.labels is None else self.labels.take(predicted.astype(np.intp))
 
     def transform(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Give the input of the prunable layer that is called last, a row each."""
-        X = self._rows(X)
-        latest: list[torch.Tensor] = []
-        hooks = [
-            layer.register_forward_pre_hook(lambda _, args: latest.append(args[0].cpu()))
-            for layer in prunable_layers(self.net).values()
-        ]
-        batches = []
-        try:
-            with seeded(0, self.net.device):
-                for _ in self.net.forward_iter(X):
-                    batches.append(latest[-1].flatten(start_dim=1))
-                    latest.clear()
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.cat(batches).float().numpy()
+        """Give the input of the last use of a prunable weight, a row each."""
+        with seeded(0, self.net.device):
+            return last_hidden(self.net, self._rows(X)).float().numpy()
 
     def explain(self, n_rows: int | None = None) -> str:
         """Tell why torch runs the net."""

@@ -377,7 +377,13 @@ def _check_agreement(network: Network, net: NeuralNet, X: Any) -> None:
         ours = network.predict(numbers)
     except ValueError as error:
         raise UnsupportedLayerError(f"rows of shape {shape[1:]} do not fit: {error}") from error
-    theirs = net.predict_proba(rows)
+    try:
+        theirs = net.predict_proba(rows)
+    except Exception as error:  # whatever a user's forward raises: the net is trained
+        raise UnsupportedLayerError(
+            f"predict_proba of the net fails on {len(numbers)} rows that it was trained on: "
+            f"{error!r}"
+        ) from error
     if theirs.ndim == 1 and is_classifier(net):
         raise UnsupportedLayerError("predict_proba gives one score a row, and no column a class")
     theirs = theirs.reshape(len(rows), -1) if theirs.ndim < 3 else theirs

@@ -6,6 +6,7 @@ compute with it and sees each row with its own target.
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -62,8 +63,9 @@ def targets_for(net: NeuralNet, y: Any, trial: Trial | None, *, classifies: bool
     -------
     targets : Targets
         The first of these forms that the loss computes with, such that each row meets its own
-        target: y as it is; the same values as floats of the module's kind, or as int64; codes of
-        the labels. Each of them in the shape of y, or else in that of the module's output.
+        target: y as it is; the same values as floats of the module's kind, or as int64, unless they
+        are bools as labels; codes of the labels. Each of them in the shape of y, or else in that of
+        the module's output.
 
     Raises
     ------
@@ -76,6 +78,8 @@ def targets_for(net: NeuralNet, y: Any, trial: Trial | None, *, classifies: bool
         return Targets(y)
     forms = list(_forms(net, y, trial, classifies))
     form = _first_taken(trial, y, forms)
+    if form is not None and form.labels is not None:
+        _refuse_other_outputs(net, form.labels, getattr(trial.outputs, "shape", ()))
     if form is None:
         form = _untried(net, y, forms, classifies, getattr(trial.outputs, "shape", ()))
     values = np.require(form.write(y), requirements="W")  # torch warns of read-only arrays
@@ -95,6 +99,7 @@ def _forms(net: NeuralNet, y: np.ndarray, trial: Trial, classifies: bool) -> Ite
     numeric = y.dtype.kind in "biuf"
     if numeric:
         yield _Form(lambda values: values)
+    if numeric and not (classifies and _are_bool_labels(y, net, trial)):
         if not (classifies and _wants_probabilities(net) and _leaves_unit_interval(y)):
             yield _Form(lambda values: values.astype(floats))
         if _is_whole(y):
@@ -104,6 +109,13 @@ def _forms(net: NeuralNet, y: np.ndarray, trial: Trial, classifies: bool) -> Ite
     codes = _Codes(net, y, trial)
     for dtype in (np.dtype(np.int64), floats):
         yield _Form(partial(codes.write, dtype=dtype), codes.labels)
+
+
+def _are_bool_labels(y: np.ndarray, net: NeuralNet, trial: Trial) -> bool:
+    """Tell whether the net predicts one of two labels, which then are bools again: masks, say."""
+    shape: Any = getattr(trial.outputs, "shape", ())
+    of_two = isinstance(net, NeuralNetBinaryClassifier) or (len(shape) == 2 and shape[1] == 2)
+    return of_two and not net.initialized_ and y.dtype.kind == "b" and y.size == len(y)
 
 
 def _first_taken(trial: Trial, y: np.ndarray, forms: list[_Form]) -> _Form | None:
@@ -192,7 +204,7 @@ class _Codes:
             shape: Any = getattr(trial.outputs, "shape", ())
             given = np.arange(shape[1] if len(shape) > 1 and shape[1] > 1 else 2)
         elif given is None or len(given) == 0:
-            given = np.unique(y)
+            given = np.unique(y) if y.dtype.kind != "b" else np.array([False, True])
         given = np.asarray(given)
         self.labels = given if self.ignored is None else given[given != self.ignored]
 
@@ -233,6 +245,12 @@ def _wants_probabilities(net: NeuralNet) -> bool:
     return issubclass(criterion, nn.BCELoss | nn.BCEWithLogitsLoss)
 
 
+def _refuse_other_outputs(net: NeuralNet, labels: np.ndarray, outputs: Any) -> None:
+    own = type(net).predict_proba is not NeuralNetClassifier.predict_proba
+    if not own and len(outputs) == 2 and 1 < outputs[1] != len(labels):
+        raise _unequal(outputs[1], labels)
+
+
 def _unequal(n_outputs: int, labels: np.ndarray) -> ValueError:
     return ValueError(
         f"estimator has {n_outputs} outputs, but y holds {len(labels)} classes: {labels.tolist()}; "
@@ -266,14 +284,18 @@ def classes_after_training(net: NeuralNet, X: Any, targets: Targets) -> np.ndarr
     """
     if getattr(net, "encodes_labels", False):
         return net.classes_
-    with seeded(0, net.device):
+    shape: tuple[int, ...] = ()
+    with (
+        seeded(0, net.device),
+        suppress(Exception),
+    ):  # a net that fails here is trained all the same
         shape = np.shape(net.predict_proba(X))
     n_outputs = shape[1] if len(shape) > 1 else 1
     if targets.labels is not None:
-        if n_outputs != len(targets.labels):
+        if shape and n_outputs != len(targets.labels):
             raise _unequal(n_outputs, targets.labels)
         return targets.labels
     plain = (NeuralNetClassifier.predict, NeuralNetBinaryClassifier.predict)
-    if (type(net).predict not in plain or len(shape) == 1) and hasattr(net, "classes_"):
+    if (type(net).predict not in plain or len(shape) < 2) and hasattr(net, "classes_"):
         return np.asarray(net.classes_)
     return np.arange(n_outputs)

@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback
 from torch import nn
 
-from skprune import MagnitudePruner, SparseClassifier
+from skprune import L0Pruner, MagnitudePruner, SparseClassifier
 from skprune.nets.fallback import TorchModel, engine_or_torch
 from tests.conftest import UserModule, user_net
 
@@ -245,6 +246,262 @@ def test_binary_classifier_keeps_its_threshold(activation, threshold, iris):
     assert_array_equal(predicted == "yes", proba[:, 1] > threshold)
     assert 0 < (predicted == "yes").sum() < 150
     assert_array_equal(predicted == "yes", pruner.estimator_.predict(X) == 1)
+
+
+# --- weights that are used without a call of their layer ----------------------------------
+
+
+class Functional(nn.Module):
+    """Reads the weights of its layers and never calls these; `hidden` is what the last one reads.
+
+    Parameters
+    ----------
+    product : callable
+        (rows, weight) -> rows @ weight.T
+    """
+
+    def __init__(self, product=nn.functional.linear):
+        super().__init__()
+        self.product = product
+        self.first = nn.Linear(4, 6)
+        self.last = nn.Linear(6, 3)
+
+    def hidden(self, X):
+        return torch.relu(self.product(X, self.first.weight))
+
+    def forward(self, X):
+        return self.product(self.hidden(X), self.last.weight) + self.last.bias
+
+
+class Tied(nn.Module):
+    """Two layers of one weight, of which the second is called last."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+
+    def hidden(self, X):
+        return torch.tanh(self.first(X))
+
+    def forward(self, X):
+        return self.last(self.hidden(X))[:, :3]
+
+
+class Autoencoder(nn.Module):
+    """Uses the transpose of the first weight, as in tied autoencoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def hidden(self, X):
+        return torch.sigmoid(self.first(X))
+
+    def forward(self, X):
+        return nn.functional.linear(self.hidden(X), self.first.weight.T)[:, :3]
+
+
+class TiedEmbedding(nn.Module):
+    """Scores words by the embedding that looked them up: its integers are no hidden layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(3, 5), nn.Linear(5, 3, bias=False)
+        self.table.weight = self.last.weight
+
+    def hidden(self, X):
+        return self.table(X).sum(1)
+
+    def forward(self, X):
+        return self.last(self.hidden(X))
+
+
+class Unseen(nn.Module):
+    """Multiplies by its weights row by row, so only its outputs can be told."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3, bias=False)
+
+    def forward(self, X):
+        return torch.stack([self.first.weight @ row for row in X])
+
+    hidden = forward
+
+
+PRODUCTS = {
+    "linear": nn.functional.linear,
+    "transposed": lambda X, weight: X @ weight.T,
+    "einsum": lambda X, weight: torch.einsum("ni,oi->no", X, weight),
+    "addmm": lambda X, weight: torch.addmm(torch.zeros(len(weight)), X, weight.t()),
+    "keywords": lambda X, weight: nn.functional.linear(input=X, weight=weight),
+    "batches": lambda X, weight: torch.bmm(weight.expand(len(X), -1, -1), X[..., None])[..., 0],
+    "computed": lambda X, weight: nn.functional.linear(X, 2 * weight),
+}  # fmt: skip
+ODD = {
+    **{name: (Functional, 42, {"module__product": p}) for name, p in PRODUCTS.items()},
+    "compiled": (Functional, 42, {"compile": True, "compile__backend": "eager"}),
+    "tied": (Tied, 16, {}),
+    "tied, compiled": (Tied, 16, {"compile": True, "compile__backend": "eager"}),
+    "autoencoder": (Autoencoder, 12, {}),
+    "embedding": (TiedEmbedding, 15, {}),
+    "unseen": (Unseen, 12, {}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings(f"ignore:{WARNING}", "ignore:.*jit.script_method:DeprecationWarning")
+def test_weights_are_pruned_and_counted_once_however_they_are_used(name, iris):
+    module, n_weights, params = ODD[name]
+    X, y = iris
+    if module is TiedEmbedding:
+        X = np.random.default_rng(0).integers(0, 3, (150, 2))
+    net = user_net(module, max_epochs=1, **params)
+    pruner = MagnitudePruner(net, sparsity=0.5, random_state=0).fit(X, y)
+    trained = getattr(pruner.estimator_.module_, "_orig_mod", pruner.estimator_.module_)
+    weights = pruner.sparse_weights_
+    assert sum(w.shape[0] * w.shape[1] for w in weights.values()) == n_weights
+    assert pruner.sparsity_ == 1 - sum(w.nnz for w in weights.values()) / n_weights
+    assert pruner.sparsity_ == pytest.approx(0.5, abs=0.5 / n_weights)
+    assert_array_equal(weights[list(weights)[-1]].toarray(), _last_weight(trained))
+    rows = torch.from_numpy(X)
+    with torch.no_grad():
+        assert_allclose(pruner.predict_proba(X), trained(rows).softmax(1), atol=1e-6)
+        assert_allclose(pruner.transform(X), trained.hidden(rows), atol=1e-6)
+        assert_allclose(pruner.transform(X[:1]), trained.hidden(rows[:1]), atol=1e-6)
+    assert isinstance(pruner._predictor.model, TorchModel)
+
+
+def _last_weight(module):
+    return getattr(module, "last", getattr(module, "first", None)).weight.detach()
+
+
+# --- nets that fail on some rows ----------------------------------------------------------
+
+
+class Squeezed(UserModule):
+    """Returns one dimension less for a row alone."""
+
+    def __init__(self, activation=nn.ReLU):
+        super().__init__()
+        self.norm = activation()
+
+    def forward(self, X):
+        return super().forward(X).squeeze()
+
+
+class Unrecorded(UserModule):
+    """Takes the variance of a batch in prediction too, which a row alone does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(12, track_running_stats=False)
+
+
+class TakesFifteen(UserModule):
+    """Was exported for one size of batches."""
+
+    def forward(self, X):
+        return super().forward(X.reshape(15, 4))
+
+
+class OnlyTrains(UserModule):
+    """Has a forward for training alone."""
+
+    def forward(self, X):
+        if not self.training:
+            raise RuntimeError("loss heads only")
+        return super().forward(X)
+
+
+class Hooked(UserModule):
+    """Fails in prediction by a hook, which the module's graph does not tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1.register_forward_pre_hook(self.refuse)
+
+    def refuse(self, layer, args):
+        if not self.training:
+            raise RuntimeError("loss heads only")
+
+
+@pytest.mark.parametrize("batch_size", [15, 3, 1, -1])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Softsign], ids=["engine", "torch"])
+@pytest.mark.filterwarnings(f"ignore:{WARNING}")
+def test_rows_that_are_tried_after_training_are_one_batch(batch_size, activation, iris):
+    params = {"module__activation": activation, "batch_size": 15, "max_epochs": 1}
+    net = user_net(Squeezed, iterator_valid__batch_size=batch_size, **params)
+    X = iris[0]
+    pruner = MagnitudePruner(net, sparsity=0.5, random_state=0).fit(*iris)
+    assert pruner.sparsity_ == 0.5
+    if batch_size != 1:
+        assert hasattr(pruner, "sparse_estimator_") == (activation is nn.ReLU)
+        assert_array_equal(pruner.predict(X), pruner.estimator_.predict(X))
+
+
+@pytest.mark.parametrize("module", [Unrecorded, TakesFifteen])
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b", "c"]], ids=["int", "str"])
+@pytest.mark.filterwarnings(f"ignore:{WARNING}")
+def test_batches_have_the_size_that_the_net_was_trained_on(module, labels, iris):
+    X, y = iris[0], np.array(labels)[iris[1]]
+    net = user_net(module, max_epochs=1, batch_size=15)
+    pruner = MagnitudePruner(net, sparsity=0.5, random_state=0).fit(X, y)
+    assert_array_equal(pruner.predict(X), np.array(labels)[pruner.estimator_.predict(X)])
+    assert pruner.transform(X).shape == (150, 12)
+
+
+@pytest.mark.parametrize("module", [OnlyTrains, Hooked])
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b", "c"]], ids=["int", "str"])
+@pytest.mark.parametrize("pruner_class", [MagnitudePruner, L0Pruner])
+def test_trained_net_that_does_not_predict_is_kept(pruner_class, module, labels, iris):
+    pruner = pruner_class(user_net(module, max_epochs=1), sparsity=0.5, random_state=0)
+    with (
+        pytest.warns(UserWarning, match=WARNING),
+        pytest.warns(UserWarning, match="trained and pruned, but it fails on 16 rows.*loss heads"),
+    ):
+        pruner.fit(iris[0], np.array(labels)[iris[1]])
+    assert pruner.sparsity_ >= 0.5
+    assert pruner.classes_.tolist() == labels
+    assert pruner.sparse_weights_["fc1.weight"].shape == (12, 4)
+    with pytest.raises(RuntimeError, match="loss heads only"):
+        pruner.predict(iris[0])
+
+
+def test_trained_regressor_that_does_not_predict_is_kept(iris):
+    net = NeuralNetRegressor(OnlyTrains, max_epochs=1, train_split=None, verbose=0)
+    data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (iris[0], iris[0][:, :3])))
+    with pytest.warns(UserWarning, match="trained and pruned, but it fails"):
+        pruner = MagnitudePruner(net, sparsity=0.5).fit(data)
+    assert pruner.sparsity_ == 0.5
+
+
+def test_torch_predicts_what_the_engine_fails_on(iris, monkeypatch):
+    def fail(*args):
+        raise IndexError("a fault of ours")
+
+    monkeypatch.setattr("skprune.nets.fallback.lower", fail)
+    with pytest.warns(UserWarning, match=WARNING + ".*IndexError.*a fault of ours"):
+        pruner = MagnitudePruner(user_net(max_epochs=1), sparsity=0.5).fit(*iris)
+    assert_array_equal(pruner.predict(iris[0]), pruner.estimator_.predict(iris[0]))
+
+
+def test_engine_that_is_missing_is_told_before_training(iris, monkeypatch):
+    monkeypatch.setattr("skprune.engine.native.kernels", None)
+    with pytest.raises(ImportError, match="engine='native' needs"):
+        MagnitudePruner(user_net(callbacks=[Untrained]), engine="native").fit(*iris)
+
+
+def test_labels_for_which_outputs_are_missing_are_told_before_training(iris):
+    net = user_net(module__n_out=5, callbacks=[Untrained])
+    with pytest.raises(ValueError, match="estimator has 5 outputs, but y holds 3 classes"):
+        MagnitudePruner(net).fit(iris[0], np.array(["a", "b", "c"])[iris[1]])
+
+
+class Untrained(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        raise AssertionError("trained")
 
 
 # --- the two functions themselves ---------------------------------------------------------

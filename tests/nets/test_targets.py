@@ -297,6 +297,24 @@ def test_integers_become_floats_where_the_loss_takes_no_others(
     assert saw == ((torch.float32, ()), [0, 1])
 
 
+@pytest.mark.parametrize("one_class", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "criterion", "params"),
+    [
+        (NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, {}),
+        (NeuralNetClassifier, nn.CrossEntropyLoss, {"n_out": 2}),
+    ],
+)
+def test_bools_are_predicted_as_bools(kind, criterion, params, one_class, iris, two):
+    y = np.zeros(150, bool) if one_class else two.astype(bool)
+    pruner, saw = unpruned(net_of(kind, criterion, params), iris[0], y)
+    assert saw[1] == ([0] if one_class else [0, 1])
+    assert pruner.classes_.dtype == bool
+    assert pruner.classes_.tolist() == [False, True]
+    assert pruner.predict(iris[0]).dtype == bool
+    assert_array_equal(pruner.predict(iris[0]), pruner.estimator_.predict(iris[0]) == 1)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import signature
 from numbers import Integral, Real
@@ -13,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, validate_data
 
 from skprune.base import BasePruner, Pruned, TrainingData
+from skprune.engine.native import choose_engine
 from skprune.nets import check_is_skorch_net, naming_the_extra
 from skprune.nets.rows import (
     are_several,
@@ -21,7 +23,6 @@ from skprune.nets.rows import (
     is_dataset,
     is_slice_dataset,
     n_rows,
-    numbers_of,
     one_array,
 )
 
@@ -119,7 +120,7 @@ class NetPruner(BasePruner):
     def _prune(self, data: TrainingData) -> Pruned:
         with naming_the_extra(f"{type(self).__name__}.fit"):
             from skprune.nets.data import inputs_for, rows_to_try
-            from skprune.nets.fallback import engine_or_torch
+            from skprune.nets.fallback import engine_or_torch, n_hidden
             from skprune.nets.precision import check_device
             from skprune.nets.seeding import draw_seed, seeded
             from skprune.nets.targets import classes_after_training, targets_for
@@ -128,6 +129,7 @@ class NetPruner(BasePruner):
 
         net = self._unfitted_or_frozen_copy()
         check_device(net)
+        choose_engine(self.engine)
         seed = draw_seed(self.random_state)
         if seed is not None and "random_state" in net.get_params():
             net.set_params(random_state=seed)
@@ -155,18 +157,18 @@ class NetPruner(BasePruner):
                 verbose=self.verbose,
                 fit_params=fit_params,
             )
-        few = rows_to_try(X)
+        few = rows_to_try(net, X)
         classes = classes_after_training(net, few, targets) if classifies else None
         with seeded(0, net.device):  # a net that predicts draws from torch's global generator
             model, unsupported = engine_or_torch(net, few, self.engine, targets.labels)
             output = _output_form(net, few, data.y, classifies)
-            hidden = model.transform(numbers_of(few) if unsupported is None else few)
+            n_features_out = n_hidden(model, few)
         return Pruned(
             estimator=net,
             model=model,
             sparse_weights=partial(sparse_weights, net, recipe.choice),
             sparsity=measured_sparsity(net, recipe.choice),
-            n_features_out=hidden.shape[1],
+            n_features_out=n_features_out,
             history=history,
             classes=classes,
             output=output,
@@ -177,8 +179,11 @@ class NetPruner(BasePruner):
 def _output_form(net: "NeuralNet", X: Any, y: Any, classifies: bool) -> dict[str, Any]:
     """Tell how the net turns outputs into predictions, where that is not a matter of course."""
     if not classifies:
-        shape = y.shape if isinstance(y, np.ndarray) else net.predict(X).shape
-        return {"flat": len(shape) == 1}
+        if isinstance(y, np.ndarray):
+            return {"flat": y.ndim == 1}
+        with suppress(Exception):  # whatever a user's forward raises: the net is trained
+            return {"flat": net.predict(X).ndim == 1}
+        return {}
     threshold = getattr(net, "threshold", 0.5)  # of skorch's NeuralNetBinaryClassifier
     return {} if threshold == 0.5 else {"threshold": threshold}
 

@@ -40,7 +40,10 @@ class VariationalDropoutPruner(LearnedPruner):
         two fifths of the epochs that gates learn for, where these are shorter.
     layers : sequence of str, default=None
         Names of the layers that get gates, as in the module's ``named_modules``; None takes every
-        Linear and Conv. `sparsity` counts the weights of these layers.
+        Linear and Conv. `sparsity` counts the weights of these layers. All others stay dense, and
+        a warning names them: ConvTranspose, Bilinear, recurrent layers and cells, the projections
+        of MultiheadAttention, embeddings. A layer that shares its weight, or is not called in the
+        module's forward, cannot have gates: name the others.
     recovery_fraction : float in [0, 1), default=0.2
         The last part of the net's `max_epochs`, in which gates are folded into the weights, zeros
         are held, and what is left trains on. 0 folds the gates when training ends.

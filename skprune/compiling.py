@@ -33,6 +33,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import BasePruner
 from skprune.engine import Forest, Layer, Network, Tree
 from skprune.estimators import SparseClassifier, SparseRegressor
+from skprune.limits import ANY, FLOAT64_MOST, REFUSED, Limits
 from skprune.trees.models.averaged import AveragedTrees
 from skprune.trees.models.base import TreeModel
 from skprune.trees.models.single import SingleTree
@@ -90,7 +91,8 @@ def compile(pipeline: Any) -> Sparse:
     difference only where a value is within a rounding error of a threshold. Without scaling
     nothing differs. Nets predict the same but for the rounding of float32.
 
-    NaN is taken where the pipeline takes it; for a net this means an imputer.
+    NaN, infinity and numbers that are too large are taken and refused column by column as by the
+    pipeline. In columns that a net reads, numbers that float32 cannot hold are always refused.
 
     Examples
     --------
@@ -122,7 +124,11 @@ def compile(pipeline: Any) -> Sparse:
         )
     fold = next(fold for kind, fold in _FOLDS.items() if isinstance(model, kind))
     names = getattr(transformers[0][1], "feature_names_in_", None)
-    return estimator.set_params(model=fold(model, front), feature_names_in=names)
+    narrowed = front.before(estimator.limits or Limits.of_model(model))
+    folded = fold(model, front)
+    return estimator.set_params(
+        model=folded, feature_names_in=names, limits=narrowed.beyond(folded)
+    )
 
 
 # --- the steps ----------------------------------------------------------------------------
@@ -183,10 +189,10 @@ def _unpruned(kind: type[TreeModel], fitted: Any) -> Sparse:
     model = kind(fitted)
     trees = [PrunedTree.unpruned(tree) for tree in model.trees(None)]
     engine = model.to_engine(trees, "auto")
-    names = getattr(fitted, "feature_names_in_", None)
+    about_X = {"feature_names_in": getattr(fitted, "feature_names_in_", None), **model.output}
     if not is_classifier(fitted):
-        return SparseRegressor(engine, feature_names_in=names)
-    return SparseClassifier(engine, classes=fitted.classes_, feature_names_in=names)
+        return SparseRegressor(engine, **about_X)
+    return SparseClassifier(engine, classes=fitted.classes_, **about_X)
 
 
 # --- what transformers do -----------------------------------------------------------------
@@ -336,10 +342,13 @@ class _Front:
         Whether the steps take X with NaN.
     takes_infinity : bool
         Whether they take infinite X.
+    limits : Limits
+        What they let each column of X hold.
     """
 
     n_features_in: int
     columns: Ints
+    limits: Limits
     operations: tuple[_Operation, ...] = ()
     fill: Floats | None = None
     filled_by: str = ""
@@ -356,17 +365,43 @@ class _Front:
             )
         added = tuple(_Operation(*operation, step) for operation in effect.operations)
         fill = effect.fill if self.fill is None else self.fill[keep]
+        computes = added or effect.fill is not None
+        own = Limits.of_columns(
+            len(keep),
+            np.inf if lets_nan_in and not computes else FLOAT64_MOST,
+            ANY if lets_nan_in else REFUSED,
+        )
         return _Front(
             self.n_features_in,
             self.columns[keep],
+            self.before(own),
             (*(operation.at(keep) for operation in self.operations), *added),
             None if fill is None else _through(added, fill),
             self.filled_by or (step if effect.fill is not None else ""),
             # what is filled is not seen by the steps behind
             self.takes_nan and (self.fill is not None or lets_nan_in),
             # scalers and imputers refuse it, and selectors that refuse NaN
-            self.takes_infinity and lets_nan_in and not added and effect.fill is None,
+            self.takes_infinity and lets_nan_in and not computes,
         )
+
+    def before(self, limits: Limits) -> Limits:
+        """Give the limits of X, where what comes out of these steps must keep others."""
+        missing = limits.missing if self.fill is None else ANY
+        low, high, nan = (array.copy() for array in self.limits.arrays.values())
+        np.maximum.at(low, self.columns, -self._largest(-limits.low, -1.0))
+        np.minimum.at(high, self.columns, self._largest(limits.high, 1.0))
+        np.minimum.at(nan, self.columns, missing)
+        return Limits(low, high, nan)
+
+    def _largest(self, most: Floats, sign: float) -> Floats:
+        """Give how large X, times the sign, may be, lest what becomes of it exceed something."""
+        if not self.operations:
+            return most
+        with np.errstate(invalid="ignore", divide="ignore"):
+            x = _largest(lambda x: sign * _through(self.operations, sign * x) <= most, len(most))
+        # a column where nothing rises is not read, or `check` refuses it
+        rises = ~np.logical_or.reduce([operation.bad for operation in self.operations])
+        return np.where(most == np.inf, np.inf, np.where(rises, x, np.inf).clip(max=FLOAT64_MOST))
 
     def check(self, used: Ints) -> None:
         """Refuse scaling that cannot be folded, of columns that the model reads."""
@@ -382,7 +417,7 @@ class _Front:
 def _front(transformers: list[tuple[str, Any]]) -> _Front:
     effects = [_effect(name, step) for name, step in transformers]
     n_features_in = len(effects[0].keep)
-    front = _Front(n_features_in, np.arange(n_features_in))
+    front = _Front(n_features_in, np.arange(n_features_in), Limits.of_columns(n_features_in))
     for (name, step), effect in zip(transformers, effects, strict=True):
         front = front.then(_called(name, step), effect, _lets_nan_in(step))
     return front if front.takes_nan else replace(front, fill=None)

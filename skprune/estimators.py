@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from skprune.engine import NonFiniteError
 from skprune.engine.checks import refuse_stray_indices
 from skprune.frames import numbers_of
+from skprune.limits import Limits, blanked, most_of
 from skprune.nets.rows import as_array
 
 
@@ -43,10 +44,12 @@ class _SparseEstimator(BaseEstimator):
         model: Model,
         *,
         feature_names_in: np.ndarray | None = None,
+        limits: Limits | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.model = model
         self.feature_names_in = feature_names_in
+        self.limits = limits
         self.n_jobs = n_jobs
 
     def __sklearn_clone__(self) -> Self:
@@ -78,11 +81,10 @@ class _SparseEstimator(BaseEstimator):
     def _allow_nan(self) -> bool:
         return getattr(self.model, "allow_nan", False)
 
-    @property
-    def _finite(self) -> bool | str:
-        if getattr(self.model, "allow_infinity", False):
+    def _finite(self, sparse: bool) -> bool | str:
+        if self.limits is not None or getattr(self.model, "allow_infinity", False):
             return False
-        return "allow-nan" if self._allow_nan else True
+        return "allow-nan" if self._allow_nan and not sparse else True  # as scikit-learn's trees
 
     @property
     def _accepts_sparse(self) -> bool:
@@ -171,6 +173,8 @@ class _SparseEstimator(BaseEstimator):
             or not (X.dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
         ):
             return None
+        if self.limits is not None and not self.limits.surely_hold(X, most_of(model)):
+            return None
         known = self.feature_names_in
         if names is known is None:
             return X, ""
@@ -196,17 +200,21 @@ class _SparseEstimator(BaseEstimator):
             X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
         if issparse(X) and self._accepts_sparse:
             X = refuse_stray_indices(X)  # which scikit-learn does not look for
-        return validate_data(
+        X = validate_data(
             _stand_in(self) if self._asked_as else self,
             X,
             reset=False,
             accept_sparse="csr" if self._accepts_sparse else False,
             dtype="numeric"
-            if hasattr(self.model, "reads")
+            if hasattr(self.model, "reads") or self.limits is not None
             else getattr(self.model, "dtype", np.float32),
             allow_nd=allow_nd,
-            ensure_all_finite=self._finite,
+            ensure_all_finite=self._finite(issparse(X)),
         )
+        if self.limits is None:
+            return X
+        self.limits.check(X, self._name)
+        return blanked(X, self.model)  # the engine checks all columns alike
 
 
 @cache
@@ -249,6 +257,8 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         one with the largest sum, whatever this is. None: the model has no decision function.
     feature_names_in : ndarray of str, default=None
         Names of the columns that X must have.
+    limits : Limits, default=None
+        What each column of X may hold, where this is not what the model takes in all columns alike.
     n_jobs : int, default=None
         Threads for large batches; None means 1, -1 all processors.
 
@@ -281,9 +291,10 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         threshold: float | None = None,
         decision_threshold: float | None = None,
         feature_names_in: np.ndarray | None = None,
+        limits: Limits | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        super().__init__(model, feature_names_in=feature_names_in, n_jobs=n_jobs)
+        super().__init__(model, feature_names_in=feature_names_in, limits=limits, n_jobs=n_jobs)
         self.classes = classes
         self.threshold = threshold
         self.decision_threshold = decision_threshold
@@ -393,6 +404,8 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
         Whether predictions of a single output have shape (n_samples,), not (n_samples, 1).
     feature_names_in : ndarray of str, default=None
         Names of the columns that X must have.
+    limits : Limits, default=None
+        What each column of X may hold, where this is not what the model takes in all columns alike.
     n_jobs : int, default=None
         Threads for large batches; None means 1, -1 all processors.
 
@@ -418,9 +431,10 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
         *,
         flat: bool = True,
         feature_names_in: np.ndarray | None = None,
+        limits: Limits | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        super().__init__(model, feature_names_in=feature_names_in, n_jobs=n_jobs)
+        super().__init__(model, feature_names_in=feature_names_in, limits=limits, n_jobs=n_jobs)
         self.flat = flat
 
     def predict(self, X: Any) -> np.ndarray:

@@ -41,6 +41,7 @@ from skprune.engine.file import (
 )
 from skprune.engine.native import choose_engine
 from skprune.estimators import SparseClassifier, SparseRegressor
+from skprune.limits import ANY, Limits
 
 # Grows when a reader of the last one would misread a file.
 FORMAT = 1
@@ -207,6 +208,9 @@ def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
         if estimator.feature_names_in is not None:
             names = np.asarray(estimator.feature_names_in, dtype=object)
             tensors |= _pack_strings(names, "feature_names")
+        if estimator.limits is not None:
+            arrays = estimator.limits.arrays
+            tensors |= {f"limits.{name}": array for name, array in arrays.items()}
     except TypeError as error:
         raise TypeError(f"{type(model).__name__} cannot be saved: {error}") from error
     header = {"format": FORMAT, "skprune": __version__, "kind": kind, "model": header, **own}
@@ -254,8 +258,22 @@ def load_bytes(
         names = _unpack_strings(tensors, "feature_names")
         check_length(names, model.n_features_in, "feature_names", "a column")
         arguments["feature_names_in"] = names
+    if "limits.low" in tensors:
+        arguments["limits"] = _unpack_limits(tensors, model.n_features_in)
     refuse_leftovers(tensors)
     return _KINDS[kind].type(model, n_jobs=n_jobs, **arguments)
+
+
+def _unpack_limits(tensors: Tensors, n_features: int) -> Limits:
+    dtypes = {"low": "float64", "high": "float64", "missing": "uint8"}
+    limits = Limits(**{name: take(tensors, f"limits.{name}", [dtypes[name]]) for name in dtypes})
+    for name, array in limits.arrays.items():
+        check_length(array, n_features, f"limits.{name}", "a column")
+    if not (limits.low <= limits.high).all():
+        raise FileFormatError("tensor 'limits.low' must not be above 'limits.high'")
+    if limits.missing.max(initial=0) > ANY:
+        raise FileFormatError("tensor 'limits.missing' must hold 0, 1 and 2")
+    return limits
 
 
 def _refuse_other_formats(header: Header) -> None:

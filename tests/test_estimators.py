@@ -239,6 +239,7 @@ def test_parameters_are_stored(classifier):
         "threshold",
         "decision_threshold",
         "feature_names_in",
+        "limits",
         "n_jobs",
     }
     assert "SparseClassifier" in repr(classifier)

@@ -298,6 +298,11 @@ class Forest:
         shape = (n_rows, self.n_leaves)
         return with_short_indices(csr_array((ones, columns.ravel(), rows), shape=shape))
 
+    @property
+    def columns_read(self) -> np.ndarray:
+        """Columns of ``X`` that splits look at, in growing order."""
+        return np.unique(self.feature[self.left != _LEAF])
+
     def with_engine(self, engine: str) -> Forest:
         """Return the same forest on another engine."""
         return Forest(**self._arrays(), engine=engine)

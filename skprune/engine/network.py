@@ -153,6 +153,11 @@ class Network:
         """Whether ``X`` may hold NaN."""
         return self.fill is not None
 
+    @property
+    def columns_read(self) -> np.ndarray:
+        """Columns of ``X`` that have a weight, in growing order."""
+        return np.unique(self.layers[0].weight.indices)
+
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return what the last layer makes of each row.
 

@@ -173,6 +173,11 @@ class Tree:
         shape = (n_rows, self.n_leaves)
         return with_short_indices(csr_array((ones, columns, rows), shape=shape))
 
+    @property
+    def columns_read(self) -> np.ndarray:
+        """Columns of ``X`` that splits look at, in growing order."""
+        return np.unique(self.feature[self.left != _LEAF])
+
     def with_engine(self, engine: str) -> Tree:
         """Return the same tree on another engine."""
         return Tree(**self._arrays(), engine=engine)

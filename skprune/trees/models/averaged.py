@@ -21,6 +21,7 @@ from sklearn.utils import get_tags
 
 from skprune.base import TrainingData
 from skprune.engine import Forest
+from skprune.limits import ANY, DENSE, FLOAT32_MOST, REFUSED, Limits
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.models.base import TreeModel, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
@@ -60,6 +61,21 @@ class AveragedTrees(TreeModel):
 
     # how the engine makes answers of means; see skprune.engine.Forest
     link = "identity"
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """Say which columns no tree was shown: a bagging does not look at what they hold."""
+        shown = getattr(self.estimator, "estimators_features_", None)
+        if shown is None:
+            return {}
+        n_features = self.estimator.n_features_in_
+        unseen = np.setdiff1d(np.arange(n_features), np.concatenate(shown))
+        if not unseen.size:
+            return {}
+        nan = get_tags(self.estimator).input_tags.allow_nan
+        limits = Limits.of_columns(n_features, FLOAT32_MOST, DENSE if nan else REFUSED)
+        limits.low[unseen], limits.high[unseen], limits.missing[unseen] = -np.inf, np.inf, ANY
+        return {"limits": limits}
 
     def only(self, numbers: Sequence[int]) -> "AveragedTrees":
         """Give the model of some of the trees, in the order of their numbers."""

@@ -244,6 +244,7 @@ class ForestPruner(BasePruner):
             n_features_out=engine.n_leaves,
             history=[rows.record(chosen.full_loss), record],
             classes=getattr(pruned.estimator, "classes_", None),
+            output=pruned.output,
         )
 
     def _check_parameters_agree(self, estimator: Any) -> None:

@@ -7,7 +7,7 @@ and run without the library that trained the model.
 from typing import Any, Protocol, Self
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
@@ -140,10 +140,14 @@ class _SparseEstimator(BaseEstimator):
 
     def _needs_no_conversion(self, X: Any) -> bool:
         # scikit-learn's validation costs over 100 microseconds, as much as many a prediction
+        kind = type(X)
         return (
-            type(X) in (np.ndarray, np.memmap)
+            (
+                (kind in (np.ndarray, np.memmap) and X.dtype.char in "fd")
+                # the engine looks at all that such a matrix is made of
+                or (kind in (csr_array, csr_matrix) and self._accepts_sparse)
+            )
             and X.ndim == 2
-            and X.dtype.char in "fd"
             and X.shape[1] == self.model.n_features_in
             and X.shape[0] > 0
             and self.feature_names_in is None

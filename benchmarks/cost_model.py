@@ -10,12 +10,14 @@ of the fit: half of the layers are within it.
 
 import argparse
 import itertools
+import runpy
 import sys
 from pathlib import Path
 from time import perf_counter
 from time import process_time as clock
 
 import numpy as np
+from engine import cpu_model
 from scipy.optimize import nnls
 
 from skprune.engine import costs
@@ -28,6 +30,7 @@ DENSITIES = (0.01, 0.03, 0.1, 0.3, 0.6)
 HEIGHT = 8
 MOST_MULTIPLIES = 1_100_000
 ROWS = 64
+TOGETHER = 2**24  # bytes of the networks that take turns: more than a core's own caches hold
 
 
 def time_of(call, seconds):
@@ -63,6 +66,11 @@ def network_of(isa, width, n_in, n_out, arrays, kernel):
     layouts = np.full(5, KERNELS.index(kernel), np.uint8)
     bias = np.zeros(n_out, np.float32)
     native.add_layer(n_out, *arrays, bias, 1, 0.0, layouts, HEIGHT, order)
+    # Its outputs stay in the tile, as those of hidden layers do: one unit, which reads nothing, is
+    # all that goes back to rows.
+    empty = np.zeros(2, np.int64), nothing, nothing.astype(np.float32)
+    sparse = np.full(5, KERNELS.index("sparse"), np.uint8)
+    native.add_layer(1, *empty, np.zeros(1, np.float32), 0, 0.0, sparse, HEIGHT, nothing)
     return native
 
 
@@ -86,9 +94,27 @@ def fit_copy(isa, width, rng, seconds):
         arrays = layer_of(rng, n_in, 1, 0.0, "sparse")
         native = network_of(isa, width, n_in, 1, arrays, "sparse")
         X = rows_of(rng, n_in)
-        times.append(time_of(lambda n=native, X=X: n.run(X, 1, 1), seconds) * width / ROWS)
+        times.append(time_of(lambda n=native, X=X: n.run(X, 1, 2), seconds) * width / ROWS)
         counts.append((n_in, 1))
     return fit(counts, times)
+
+
+def copies_of(held):
+    """Return how many networks take turns, row by row: what a cache does not hold is read anew.
+
+    The weights of a lone row that are too many for the second cache wait for memory, in a network
+    whose other layers go by in between. One layer on its own would find them in a larger cache.
+    """
+    return 1 if held <= costs.SECOND_CACHE else -(-TOGETHER // held)
+
+
+def run_all(natives, X):
+    if len(natives) == 1:
+        natives[0].run(X, 1, 2)
+        return
+    for i in range(len(X)):
+        for native in natives:
+            native.run(X[i : i + 1], 1, 2)
 
 
 def fit_kernel(isa, kernel, width, copy, rng, seconds):
@@ -100,24 +126,60 @@ def fit_kernel(isa, kernel, width, copy, rng, seconds):
         multiplies = n_in * -(-n_out // 8) * 8 if kernel == "dense" else len(arrays[1])
         if multiplies > MOST_MULTIPLIES:
             continue
-        native = network_of(isa, width, n_in, n_out, arrays, kernel)
+        held = 4 * multiplies if width == 1 else 0
+        natives = [
+            network_of(isa, width, n_in, n_out, arrays, kernel) for _ in range(copies_of(held))
+        ]
         X = rows_of(rng, n_in)
-        tile = time_of(lambda n=native, X=X: n.run(X, 1, 1), seconds) * width / ROWS
+        tile = time_of(lambda: run_all(natives, X), seconds) * width / len(X) / len(natives)  # noqa: B023
         counts.append(counts_of(kernel, width, multiplies, n_in, n_out))
         # no less than half, should the copy have been slow when it was measured
         times.append(max(tile - copy @ (n_in, 1), tile / 2))
     return fit(counts, times)
 
 
+def halved(table):
+    """Return what vectors of half the width are expected to cost.
+
+    A tile has twice the vectors, each of which costs what one of the wider did: multiplies, waits
+    and outputs cost twice as much, the layer the same. So do the multiplies of a lone row, unless
+    it is sparse: these are scalars.
+    """
+    derived = {}
+    for (kernel, width), (multiply, wait, output, layer) in table.items():
+        twice = 1 if (kernel, width) == ("sparse", 1) else 2
+        derived[kernel, width] = twice * multiply, twice * wait, twice * output, layer
+    return derived
+
+
+def halved_copy(table):
+    return {width: (2 * an_input, a_tile) for width, (an_input, a_tile) in table.items()}
+
+
+def geometric_mean(one, other):
+    """Return the geometric means of two tables; of a zero and another figure, the half of that."""
+    return {
+        key: tuple(
+            np.sqrt(a * b) if a and b else (a + b) / 2
+            for a, b in zip(one[key], other[key], strict=True)
+        )
+        for key in one
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--isa", nargs="*", default=kernels.available_isas())
     parser.add_argument("--seconds", type=float, default=0.02, help="for each shape and kernel")
+    parser.add_argument(
+        "--mean", type=Path, help="figures of another machine to take the mean with"
+    )
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    fitted, copies = dict(costs.COSTS), dict(costs.COPY)
+    fitted, copies, origins = dict(costs.COSTS), dict(costs.COPY), dict(costs.ORIGINS)
     for isa in options.isa:
         fitted[isa], copies[isa] = {}, {}
+        origins[isa] = f"measured on {cpu_model()}"
         for width in WIDTHS:
             copies[isa][width], error = fit_copy(isa, width, rng, options.seconds)
             print(f"{isa} copy {width}: {error:.0%}", file=sys.stderr)
@@ -125,17 +187,32 @@ def main():
             found = fit_kernel(isa, kernel, width, copies[isa][width], rng, options.seconds)
             fitted[isa][kernel, width], error = found
             print(f"{isa} {kernel} {width}: {error:.0%}", file=sys.stderr)
-    print(source_of(fitted, copies), end="")
+        if options.mean:
+            other = runpy.run_path(str(options.mean))
+            fitted[isa] = geometric_mean(fitted[isa], other["COSTS"][isa])
+            copies[isa] = geometric_mean(copies[isa], other["COPY"][isa])
+            origins[isa] = f"geometric mean: {origins[isa]}, {other['ORIGINS'][isa]}"
+    if "neon" not in options.isa:
+        fitted["neon"], copies["neon"] = halved(fitted["avx2"]), halved_copy(copies["avx2"])
+    print(source_of(fitted, copies, origins), end="")
 
 
-def source_of(fitted, copies):
+def source_of(fitted, copies, origins):
     """Return the module, with the figures in place of those it has."""
 
     def numbers(values):
         return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
-    head = Path(costs.__file__).read_text(encoding="utf-8").split("COSTS:")[0]
-    lines = ["COSTS: dict[str, dict[tuple[str, int], tuple[float, float, float, float]]] = {"]
+    head = Path(costs.__file__).read_text(encoding="utf-8").split("ORIGINS:")[0]
+    lines = ["ORIGINS: dict[str, str] = {"]
+    lines += [f'    "{isa}": "{origin}",' for isa, origin in origins.items()]
+    lines += [
+        "}",
+        "",
+        "# For a kernel in tiles of a width: a multiply, what it costs more where it",
+    ]
+    lines += ["# waits for memory, an output, and the layer."]
+    lines += ["COSTS: dict[str, dict[tuple[str, int], tuple[float, float, float, float]]] = {"]
     for isa, table in fitted.items():
         lines += [f'    "{isa}": {{']
         lines += [f'        ("{k}", {w}): {numbers(c)},' for (k, w), c in table.items()]

@@ -16,6 +16,10 @@ What a multiply-add is worth is measured, too: `fma_peak.cpp` in the turns of 10
 
     python benchmarks/engine.py [--quick] [--json engine.json] [--figure engine.png]
     python benchmarks/engine.py --net lenet --sparsity 0.95 --batch 1 64 --threads 1 --masks uniform
+    python benchmarks/engine.py --isa    # every set of instructions that runs here, side by side
+
+With `--isa` the lesser sets of instructions are contenders, too, on one thread. The run ends with
+an error where one is faster than the set that is used: its interval is below 1, by more than 3%.
 
 DeepSparse wants an environment of its own: name its interpreter by --deepsparse or in
 SKPRUNE_DEEPSPARSE_PYTHON. `report.py` prints the tables from the JSON again.
@@ -32,11 +36,13 @@ import argparse
 import ctypes
 import platform
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from unittest import mock
 
 import numpy as np
 import report
@@ -44,20 +50,35 @@ from nets import WIDTHS, Layers, mnist, pruned_nets, random_net, rows_of_pixels
 from peers import PEERS, Peer, deepsparse, onnxruntime_dense
 from timing import Contender, in_process, in_turns, median_interval
 
-from skprune.engine import Network, isa
+from skprune.engine import Network, isa, native
 from skprune.engine.cleanup import without_dead_units
 
 SPARSITIES = (0.8, 0.9, 0.95, 0.98)
-BATCHES = (1, 15, 16, 17, 64, 1024)
-QUICK_BATCHES = (1, 16, 64, 1024)
+BATCHES = (1, 8, 15, 16, 17, 64, 1024)
+QUICK_BATCHES = (1, 8, 16, 64, 1024)
 PACKAGES = ("skprune", "numpy", "scipy", "torch", "onnxruntime", "scikit-learn")
 OURS, ONE_THREAD, PEAK = "skprune", "skprune, one thread", "multiply-adds"  # what is timed
 PEAK_ROUNDS = 200_000  # about half a millisecond
+ISA_TOLERANCE = 0.97  # a lesser set of instructions may be so much faster before it is an error
 
 
-def sparse_network(layers: Layers) -> Network:
-    """Return what a pruner makes of a pruned net: dead units are removed first."""
-    return Network(without_dead_units(layers)[0])
+def sparse_network(layers: Layers, on: str | None = None) -> Network:
+    """Return what a pruner makes of a pruned net: dead units are removed first.
+
+    A network keeps the set of instructions that it was made for.
+    """
+    with mock.patch.object(native, "_ISA", on or isa()):
+        return Network(without_dead_units(layers)[0])
+
+
+def lesser_isas() -> list[str]:
+    usable = native.kernels.available_isas()
+    return usable[: usable.index(isa())]
+
+
+def set_of(name: str) -> str:
+    """Return the name by which a set of instructions stands among the contenders."""
+    return f"{OURS}, {name}"
 
 
 def available_peers(python: Path | None) -> tuple[dict[str, Peer], dict[str, str]]:
@@ -131,10 +152,14 @@ def measure_cell(
     threads: int,
     seconds: float,
     peak: tuple[Contender, float] | None,
+    isas: list[str],
 ) -> dict:
     """Measure one cell of the table; 1024 rows also give the share of the peak, or the speed-up."""
     network = sparse_network(layers)
     contenders = {OURS: in_process(lambda: network.predict(rows, n_jobs=threads))}
+    for name in isas:
+        lesser = sparse_network(layers, name)
+        contenders[set_of(name)] = in_process(lambda n=lesser: n.predict(rows, n_jobs=threads))
     contenders |= {name: on(rows) for name, on in made.items()}
     check(contenders)
     large, wall = len(rows) == max(BATCHES), threads > 1
@@ -156,6 +181,7 @@ def measure_cell(
 def measure_nets(options: argparse.Namespace, nets: dict, peers: dict[str, Peer]) -> list[dict]:
     X = rows_of_pixels(max(options.batch))
     peak = fma_peak() if max(BATCHES) in options.batch and 1 in options.threads else None
+    isas = lesser_isas() if options.isa else []
     cells = []
     for threads in options.threads:
         for (net, masks, sparsity), layers in nets.items():
@@ -170,7 +196,7 @@ def measure_nets(options: argparse.Namespace, nets: dict, peers: dict[str, Peer]
                     "sparsity": sparsity,
                     "batch": batch,
                     "threads": threads,
-                } | measure_cell(layers, made, rows, threads, seconds, peak)
+                } | measure_cell(layers, made, rows, threads, seconds, peak, isas)
                 cells.append(cell)
                 print(report.line(cell), flush=True)
     return cells
@@ -257,6 +283,16 @@ def machine() -> dict:
     }
 
 
+def slower_than_a_lesser(cells: list[dict]) -> list[str]:
+    """Return the cells in which a lesser set of instructions is surely faster than the best."""
+    return [
+        f"{report.place(cell)}: {name} {report.ratio(interval)}"
+        for cell in cells
+        for name, interval in cell["ratios"].items()
+        if name.startswith(f"{OURS}, ") and interval[2] < ISA_TOLERANCE
+    ]
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     several = {"nargs": "+", "metavar": "ONE"}
@@ -280,6 +316,9 @@ def arguments() -> argparse.Namespace:
         type=Path,
         default=Path(gettempdir(), "skprune-benchmark-nets"),
         help="the folder that keeps the nets pruned on MNIST; a temporary one by default",
+    )
+    parser.add_argument(
+        "--isa", action="store_true", help="measure the lesser sets of instructions, too"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--figure", type=Path, help="draw the ratios here")
@@ -318,6 +357,8 @@ def main() -> None:
         report.write(results, options.json)
     if options.figure:
         report.draw(results, options.figure)
+    if options.isa and (slower := slower_than_a_lesser(results["cells"])):
+        sys.exit(f"{isa()} is slower than a lesser set of instructions:\n" + "\n".join(slower))
 
 
 if __name__ == "__main__":

@@ -36,10 +36,14 @@ _HOME = {
     "to_onnx": "skprune.exporting",
 }
 
+_SUBPACKAGES = ("base", "engine", "masks", "nets", "trees")
+
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return import_module(f"skprune.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'skprune' has no attribute {name!r}")
     with naming_the_extra(f"skprune.{name}"):
@@ -49,4 +53,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*__all__, *_SUBPACKAGES, "__version__"])

@@ -1,8 +1,9 @@
 """BasePruner: the contract that every pruner keeps. Subclasses only say how to prune."""
 
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from time import perf_counter
@@ -41,6 +42,11 @@ from sklearn.utils.validation import (
 )
 
 from skprune.estimators import Model, SparseClassifier, SparseRegressor
+from skprune.indices import with_short_indices
+from skprune.signatures import parameter_if
+
+# Trees, units and blocks go as wholes, so a target is seldom met exactly; this is more than that.
+_FAR_ABOVE = 0.1
 
 
 @dataclass
@@ -218,6 +224,7 @@ class BasePruner(
     def _takes_many_outputs(self) -> bool:
         return get_tags(self).target_tags.multi_output
 
+    @parameter_if("sample_weight", lambda pruner: pruner._takes_sample_weight)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Train the wrapped estimator and prune it.
 
@@ -230,7 +237,8 @@ class BasePruner(
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
             is not fine-tuned, if what is removed does not depend on them.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; an error if the wrapped estimator's `fit` does not take them.
+            Weights of the rows. The signature has this parameter, and scikit-learn hands weights
+            over, only if the `fit` of the wrapped estimator has it; else they are an error.
         **fit_params : dict
             Handed on to the `fit` of the wrapped estimator.
 
@@ -251,6 +259,7 @@ class BasePruner(
             fit_params = self._route(fit_params)
             data = self._validate_training_data(X, y, sample_weight, fit_params)
             self._store(self._prune(data))
+            self._warn_of_overshoot()
         except BaseException:
             self.__dict__ = before
             raise
@@ -422,6 +431,15 @@ class BasePruner(
     def _is_frozen(self) -> bool:
         return isinstance(self.estimator, FrozenEstimator)
 
+    @property
+    def _inner(self) -> Any:
+        """What is wrapped, frozen or not."""
+        return self.estimator.estimator if self._is_frozen else self.estimator
+
+    @property
+    def _takes_sample_weight(self) -> bool:
+        return hasattr(self._inner, "fit") and has_fit_parameter(self._inner, "sample_weight")
+
     def _unfitted_or_frozen_copy(self) -> Any:
         """Copy what `estimator` holds: a fresh clone, or a frozen one's fitted model."""
         if not self._is_frozen:
@@ -469,10 +487,9 @@ class BasePruner(
         return y
 
     def _validate_sample_weight(self, sample_weight: Any, X: np.ndarray) -> np.ndarray:
-        inner = self.estimator.estimator if self._is_frozen else self.estimator
-        if self._trains and not has_fit_parameter(inner, "sample_weight"):
+        if not self._takes_sample_weight:
             raise TypeError(
-                f"sample_weight was given, but {type(inner).__name__}.fit has no parameter "
+                f"sample_weight was given, but {type(self._inner).__name__}.fit has no parameter "
                 f"sample_weight; wrap an estimator that takes it, or leave it out."
             )
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -490,13 +507,17 @@ class BasePruner(
             self.feature_names_in_ = pruned.estimator.feature_names_in_
         names = getattr(self, "feature_names_in_", None)
         common = {"feature_names_in": names, "n_jobs": self.n_jobs, **pruned.output}
-        self._predictor: SparseClassifier | SparseRegressor
+        predictor: SparseClassifier | SparseRegressor
         if is_classifier(self):
             self.classes_ = pruned.classes
-            self._predictor = SparseClassifier(pruned.model, classes=pruned.classes, **common)
+            predictor = SparseClassifier(pruned.model, classes=pruned.classes, **common)
         else:
-            self._predictor = SparseRegressor(pruned.model, **common)
+            predictor = SparseRegressor(pruned.model, **common)
+        self._sparse_estimator = predictor if pruned.unsupported is None else None
         self._unsupported = pruned.unsupported
+        # the same model, and messages that name the pruner
+        self._predictor = copy(predictor)
+        self._predictor._asked_as = type(self).__name__
         self._n_features_out = pruned.n_features_out
         self.estimator_ = pruned.estimator
         if names is not None and hasattr(self.estimator_, "n_features_in_"):
@@ -504,6 +525,19 @@ class BasePruner(
         self._sparse_weights = pruned.sparse_weights
         self.sparsity_ = pruned.sparsity
         self.pruning_history_ = pruned.history
+
+    def _warn_of_overshoot(self) -> None:
+        """Tell the target and what was reached, where the two are far apart."""
+        target = getattr(self, "sparsity", None)
+        if not target or target == 1:  # a frozen model may have held zeros before; 0 removes none
+            return
+        if self.sparsity_ == 1 or self.sparsity_ > target + _FAR_ABOVE:
+            warnings.warn(
+                f"sparsity={target!r} was asked for, but sparsity_={self.sparsity_:.4g} was "
+                f"reached: a target is met from above, and what {type(self).__name__} removes "
+                f"together is large for this model. Lower sparsity, or prune a larger model.",
+                stacklevel=3,
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_predictor" in vars(self)
@@ -519,22 +553,28 @@ class BasePruner(
     def sparse_estimator_(self) -> SparseClassifier | SparseRegressor:
         """The pruned model on the sparse engine.
 
+        It takes rows as the pruner does: in a pipeline these are what the steps before the pruner
+        give. :func:`skprune.compile` makes one sparse estimator of all steps.
+
         Raises
         ------
         AttributeError
             If the engine lacks a layer of the model; the message names it. Predictions then
             come from `estimator_`.
         """
-        check_is_fitted(self)
-        if self._unsupported is not None:
+        found: SparseClassifier | SparseRegressor | None = vars(self).get("_sparse_estimator")
+        if found is None:
+            check_is_fitted(self)
             raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
-        return self._predictor
+        found.n_jobs = self.n_jobs
+        return found
 
     @property
     def sparse_weights_(self) -> dict[str, csr_array]:
         """What is left of the model, as sparse arrays by name; made anew at each access."""
         check_is_fitted(self)
-        return self._sparse_weights()
+        weights = self._sparse_weights()
+        return {name: with_short_indices(weight) for name, weight in weights.items()}
 
     @available_if(_estimator_has("predict"))
     def predict(self, X: Any) -> np.ndarray:
@@ -653,17 +693,20 @@ class BasePruner(
     def get_metadata_routing(self) -> MetadataRouter:
         """Get the metadata routing of this pruner.
 
-        `sample_weight` is the pruner's own; everything else is routed to the `fit` of
-        `estimator`.
+        `sample_weight` is the pruner's own, if the wrapped estimator takes weights; everything else
+        is routed to the `fit` of `estimator`.
 
         Returns
         -------
         routing : MetadataRouter
             See scikit-learn's user guide on metadata routing.
         """
+        own = self._get_metadata_request()
+        if not self._takes_sample_weight:
+            own.fit.requests.pop("sample_weight", None)
         return (
             MetadataRouter(owner=type(self).__name__)
-            .add_self_request(self)
+            .add_self_request(own)
             .add(
                 estimator=self.estimator,
                 method_mapping=MethodMapping().add(caller="fit", callee="fit"),

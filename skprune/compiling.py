@@ -147,7 +147,7 @@ def _called(name: str, step: Any) -> str:
 
 def _sparse_estimator(name: str, last: Any) -> Sparse:
     """Give the model of the last step as a sparse estimator."""
-    if last is not None:
+    if hasattr(last, "fit"):
         check_is_fitted(last)
     if isinstance(last, SparseClassifier | SparseRegressor):
         estimator = last
@@ -161,7 +161,9 @@ def _sparse_estimator(name: str, last: Any) -> Sparse:
     else:
         raise TypeError(
             f"compile takes a pipeline whose last step is a pruner, a search with best_estimator_, "
-            f"a sparse estimator, a decision tree or a forest, but it is {_called(name, last)}."
+            f"a sparse estimator, a decision tree or a forest, or such an estimator alone, but it "
+            f"is {_called(name, last)}. A model that a pruner takes can be put into one, with "
+            f"sparsity=0 to remove nothing."
         )
     if not isinstance(estimator.model, tuple(_FOLDS)):
         raise TypeError(
@@ -188,6 +190,12 @@ def _unpruned(kind: type[TreeModel], fitted: Any) -> Sparse:
 
 
 # --- what transformers do -----------------------------------------------------------------
+
+
+_INSTEAD = (
+    "What can be compiled then is the last step alone, whose model reads rows that the steps "
+    "before it have transformed."
+)
 
 
 class _NotFoldableError(Exception):
@@ -263,12 +271,12 @@ def _effect(name: str, step: Any) -> _Effect:
     if kind is None:
         raise TypeError(
             f"{_called(name, step)} cannot be folded into a sparse model: compile knows "
-            f"{', '.join(kind.__name__ for kind in _EFFECTS)}."
+            f"{', '.join(kind.__name__ for kind in _EFFECTS)}. {_INSTEAD}"
         )
     try:
         return _EFFECTS[kind](step)
     except _NotFoldableError as error:
-        raise ValueError(f"{_called(name, step)} cannot be folded: {error}.") from None
+        raise ValueError(f"{_called(name, step)} cannot be folded: {error}. {_INSTEAD}") from None
 
 
 def _lets_nan_in(step: Any) -> bool:
@@ -367,7 +375,7 @@ class _Front:
                 raise ValueError(
                     f"{operation.step} cannot be folded: its numbers must be finite, and those "
                     f"that it scales by positive, but column {self.columns[column]} has "
-                    f"{operation.operand[column]}."
+                    f"{operation.operand[column]}. {_INSTEAD}"
                 )
 
 

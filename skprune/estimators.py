@@ -4,7 +4,9 @@ They are what a pruner's `sparse_estimator_` is. They hold plain arrays only, so
 and run without the library that trained the model.
 """
 
+from functools import cache
 from typing import Any, Protocol, Self
+from warnings import warn
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix, issparse
@@ -15,6 +17,11 @@ from sklearn.utils.validation import validate_data
 
 from skprune.engine import NonFiniteError
 from skprune.engine.checks import refuse_stray_indices
+from skprune.frames import numbers_of
+from skprune.nets.rows import as_array
+
+_DENSE = (np.ndarray, np.memmap)
+_SPARSE = (csr_array, csr_matrix)
 
 
 class Model(Protocol):
@@ -30,6 +37,9 @@ class Model(Protocol):
 
 class _SparseEstimator(BaseEstimator):
     """What both kinds share: input checks in microseconds, and the engine's calls."""
+
+    # The class of the pruner that asks, in messages: its user may never have seen this one.
+    _asked_as: str = ""
 
     def __init__(
         self,
@@ -131,29 +141,61 @@ class _SparseEstimator(BaseEstimator):
 
     def _run(self, method: str, X: Any) -> Any:
         run = getattr(self.model, method)
-        if self._needs_no_conversion(X):
+        if (ready := self._ready(X)) is not None:
+            rows, warning = ready
             try:
-                return run(X, self.n_jobs)
+                answers = run(rows, self.n_jobs)
             except NonFiniteError:
                 pass  # scikit-learn's own check, below, words the error
+            else:
+                if warning:
+                    warn(f"X {warning}", stacklevel=1)  # as scikit-learn's, once for all callers
+                return answers
         return run(self._validate(X), self.n_jobs)
 
-    def _needs_no_conversion(self, X: Any) -> bool:
-        # scikit-learn's validation costs over 100 microseconds, as much as many a prediction
-        kind = type(X)
-        return (
-            (
-                (kind in (np.ndarray, np.memmap) and X.dtype.char in "fd")
-                # the engine looks at all that such a matrix is made of
-                or (kind in (csr_array, csr_matrix) and self._accepts_sparse)
-            )
-            and X.ndim == 2
-            and X.shape[1] == self.model.n_features_in
-            and X.shape[0] > 0
-            and self.feature_names_in is None
-        )
+    def _ready(self, X: Any) -> tuple[Any, str] | None:
+        """Give rows that the model takes as they are, and what to warn of.
 
-    def _validate(self, X: Any) -> np.ndarray:
+        scikit-learn's validation takes 100 microseconds, and 500 of a frame: as much as many
+        predictions. None is for what it alone can judge.
+        """
+        names, kind = None, type(X)
+        # the engine looks at all that a CSR matrix is made of
+        in_place = kind in _DENSE or (kind in _SPARSE and self._accepts_sparse)
+        if not in_place:
+            if (found := numbers_of(X)) is None:
+                return None
+            X, names = found
+        model, dtype = self.model, getattr(X, "dtype", None)  # that of sparse data, which has any
+        if (
+            dtype is None
+            or X.ndim != 2
+            or X.shape[1] != model.n_features_in
+            or X.shape[0] == 0
+            or dtype.kind not in "fiub"
+            or dtype.itemsize > 8
+            or not (dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
+        ):
+            return None
+        known = self.feature_names_in
+        if names is known is None:
+            return X, ""
+        if names is None:
+            return X, (
+                f"does not have valid feature names, but {self._name} was fitted with feature names"
+            )
+        if known is None:
+            return X, f"has feature names, but {self._name} was fitted without feature names"
+        return (X, "") if names == list(known) else None
+
+    @property
+    def _name(self) -> str:
+        return self._asked_as or type(self).__name__
+
+    def _validate(self, X: Any) -> Any:
+        if hasattr(self.model, "reads") and self.model.reads(X):
+            return X
+        X = as_array(X)
         allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
         if not allow_nd and getattr(X, "ndim", 2) > 2:
@@ -161,14 +203,30 @@ class _SparseEstimator(BaseEstimator):
         if issparse(X) and self._accepts_sparse:
             X = refuse_stray_indices(X)  # which scikit-learn does not look for
         return validate_data(
-            self,
+            _stand_in(self) if self._asked_as else self,
             X,
             reset=False,
             accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=getattr(self.model, "dtype", np.float32),
+            dtype="numeric"
+            if hasattr(self.model, "reads")
+            else getattr(self.model, "dtype", np.float32),
             allow_nd=allow_nd,
             ensure_all_finite=self._finite,
         )
+
+
+@cache
+def _class_called(name: str) -> type:
+    return type(name, (BaseEstimator,), {})
+
+
+def _stand_in(estimator: _SparseEstimator) -> Any:
+    """Give what scikit-learn's checks look at, of the class that the caller knows."""
+    stand_in = _class_called(estimator._asked_as)()
+    stand_in.n_features_in_ = estimator.n_features_in_
+    if estimator.feature_names_in is not None:
+        stand_in.feature_names_in_ = estimator.feature_names_in
+    return stand_in
 
 
 def _has_decision_function(classifier: "SparseClassifier") -> bool:
@@ -278,7 +336,7 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             The labels.
         """
         if hasattr(self.model, "decide"):
-            return np.take(self.classes, self._run("decide", X))
+            return self._run("decide", X)  # labels already
         if self.decision_threshold is not None:
             decision = self.decision_function(X)
             binary = decision.ndim == 1
@@ -385,4 +443,6 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
             Float64.
         """
         y = self._run("predict", X).astype(np.float64, copy=False)
-        return y[:, 0] if self.flat and y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 2 and y.shape[1] == 1 and self.flat:
+            return y[:, 0]
+        return y[:, np.newaxis] if y.ndim == 1 and not self.flat else y

@@ -28,12 +28,13 @@ _LARGEST = 2**31 - 1  # bytes of a model: protobuf holds no more
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Write a sparse estimator as an ONNX model.
+    """Write a fitted model as an ONNX model.
 
     Parameters
     ----------
-    model : SparseClassifier, SparseRegressor or fitted pruner
-        What to export; of a pruner its `sparse_estimator_`.
+    model : SparseClassifier, SparseRegressor or fitted estimator
+        What to export. Anything but a sparse estimator goes through :func:`compile`: a fitted
+        pruner, a pipeline around one with all of its steps, or a search over either.
     path : str or os.PathLike, default=None
         Where to write it; None writes nothing.
 
@@ -52,6 +53,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
         Where onnx is not installed; it comes with ``pip install skprune[onnx]``.
     TypeError
         If the model is none of these.
+    TypeError or ValueError
+        If a step of a pipeline cannot be folded; as in :func:`compile`, the message names it.
     ValueError
         If ONNX cannot say what the model does: splits by category, classes of a type that it
         lacks, or weights of more than 2 GB when they are written dense.

@@ -5,6 +5,7 @@ what stands around them: labels, thresholds and names, the version of the format
 """
 
 import os
+import reprlib
 import stat
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -56,15 +57,16 @@ _CLASSIFIER = {
 
 
 def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-    """Save a sparse estimator as a file that is data and not code.
+    """Save a fitted model as a file that is data and not code.
 
     The file is a safetensors file. It appears whole or not at all: an older one under its name
     stays until the new one is complete and has been read back.
 
     Parameters
     ----------
-    model : SparseClassifier, SparseRegressor or fitted pruner
-        What to save; of a pruner its `sparse_estimator_`.
+    model : SparseClassifier, SparseRegressor or fitted estimator
+        What to save. Anything but a sparse estimator goes through :func:`compile`: a fitted pruner,
+        a pipeline around one with all of its steps, or a search over either.
     path : str or os.PathLike
         Where.
     dtype : {"float32", "float16"}, default="float32"
@@ -77,12 +79,15 @@ def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") ->
         If the model is none of these, or one that the engine does not run.
     ValueError
         If the model cannot be written down, such as one with weights that float16 cannot hold.
+    TypeError or ValueError
+        If a step of a pipeline cannot be folded; as in :func:`compile`, the message names it.
     OSError
         If the file cannot be written.
 
     See Also
     --------
     load : Load the file.
+    compile : What is done to a pipeline.
 
     Examples
     --------
@@ -102,8 +107,9 @@ def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") ->
     >>> bool((model.predict(X) == pruner.predict(X)).all())
     True
     """
+    path = _file_name(path)
     data = save_bytes(model, dtype=dtype)
-    path = os.path.realpath(os.fsdecode(path))  # a link stays one, and what it points to is new
+    path = os.path.realpath(path)  # a link stays one, and what it points to is new
     # in the same folder, because only within a file system is renaming all or nothing
     scratch = os.path.join(os.path.dirname(path), f".skprune-{uuid4().hex}")
     try:
@@ -154,7 +160,7 @@ def load(
     --------
     save : Save a file, with an example.
     """
-    name = os.fsdecode(path)
+    name = _file_name(path)
     # a pipe or a device may never end
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
         raise FileFormatError(f"{name!r} cannot be loaded: it is no regular file")
@@ -164,6 +170,19 @@ def load(
         return load_bytes(data, engine=engine, n_jobs=n_jobs)
     except FileFormatError as error:
         raise FileFormatError(f"{name!r} cannot be loaded: {error}") from error
+
+
+def _file_name(path: Any) -> str:
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        name = "\0"
+    if "\0" in name:  # such as the content of a file in place of its name
+        raise TypeError(
+            f"path must be the name of a file, a str or an os.PathLike, but it is "
+            f"{reprlib.repr(path)}."
+        )
+    return name
 
 
 def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
@@ -180,23 +199,23 @@ def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
         The content of the file.
     """
     estimator = sparse_estimator_of(model, "saved")
+    kind = _NAMES[type(estimator)]
     try:
         header, tensors = pack(estimator.model, dtype)
+        own, more = _KINDS[kind].pack(estimator)
+        tensors |= more
+        if estimator.feature_names_in is not None:
+            names = np.asarray(estimator.feature_names_in, dtype=object)
+            tensors |= _pack_strings(names, "feature_names")
     except TypeError as error:
-        raise TypeError(f"{type(estimator).__name__} cannot be saved: {error}") from error
-    kind = _NAMES[type(estimator)]
-    own, more = _KINDS[kind].pack(estimator)
-    tensors |= more
-    if estimator.feature_names_in is not None:
-        names = np.asarray(estimator.feature_names_in, dtype=object)
-        tensors |= _pack_strings(names, "feature_names")
+        raise TypeError(f"{type(model).__name__} cannot be saved: {error}") from error
     header = {"format": FORMAT, "skprune": __version__, "kind": kind, "model": header, **own}
     data = to_bytes(header, tensors)
     try:
         load_bytes(data, engine="scipy")
     except FileFormatError as error:
         # said now, not when the model is wanted and no longer there
-        raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
+        raise ValueError(f"{type(model).__name__} cannot be saved: {error}") from error
     return data
 
 
@@ -250,7 +269,7 @@ def _refuse_other_formats(header: Header) -> None:
 
 
 def sparse_estimator_of(model: Any, verb: str) -> Any:
-    """Return a sparse estimator, or that of a fitted pruner.
+    """Return a sparse estimator, or the one that a fitted model compiles to.
 
     Parameters
     ----------
@@ -262,22 +281,35 @@ def sparse_estimator_of(model: Any, verb: str) -> Any:
     Raises
     ------
     TypeError
-        If it is neither, or a pruner whose model the engine does not run.
+        If it is no such model, or a pruner whose model the engine does not run.
+    TypeError or ValueError
+        If it is a pipeline that cannot be compiled.
+    NotFittedError
+        If it is not fitted.
     """
-    why = (
-        "pass a SparseClassifier, a SparseRegressor or a fitted pruner; of a search its "
-        "best_estimator_, of a pipeline its last step"
-    )
+    from skprune.compiling import compile  # here, as files load without all that can be compiled
+
+    if type(model) in _NAMES:
+        return model
+    name = type(model).__name__
+    if not hasattr(model, "fit") or isinstance(model, tuple(_NAMES)):  # no subclass comes back
+        raise TypeError(
+            f"{name} cannot be {verb}: pass a SparseClassifier or a SparseRegressor, a fitted "
+            f"pruner, or a fitted pipeline or search around one; got {reprlib.repr(model)}."
+        )
     if hasattr(type(model), "sparse_estimator_"):
         try:
             return model.sparse_estimator_
         except NotFittedError:
             raise
         except AttributeError as error:  # it names the layer that the engine lacks
-            why = str(error)
-    if type(model) not in _NAMES:
-        raise TypeError(f"{type(model).__name__} cannot be {verb}: {why}.")
-    return model
+            raise TypeError(f"{name} cannot be {verb}: {error}") from error
+    try:
+        return compile(model)
+    except NotFittedError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} cannot be {verb}: {error}") from error
 
 
 # -- labels --------------------------------------------------------------------------------------
@@ -291,8 +323,8 @@ def _pack_classifier(estimator: SparseClassifier) -> tuple[Header, Tensors]:
         kind = _LABEL_KINDS.get(array.dtype.kind)
         if kind is None or array.ndim != 1 or (array.dtype.itemsize > 8 and kind == "number"):
             raise TypeError(
-                f"SparseClassifier cannot be saved: classes must be a vector of numbers, booleans "
-                f"or strings, but the dtype is {array.dtype} and the shape {array.shape}."
+                f"classes must be a vector of numbers, booleans or strings, but the dtype is "
+                f"{array.dtype} and the shape {array.shape}."
             )
         kinds.append(kind)
         tensors |= _LABELS[kind].pack(array.astype(array.dtype.newbyteorder("=")), f"classes.{k}")
@@ -377,7 +409,7 @@ def _unpack_text(tensors: Tensors, name: str) -> np.ndarray:
 
 def _pack_strings(strings: np.ndarray, name: str) -> Tensors:
     if strings.ndim != 1 or not all(isinstance(string, str) for string in strings):
-        raise TypeError(f"{name} must be a vector of strings to be saved, but it is {strings!r}.")
+        raise TypeError(f"{name} must be a vector of strings, but it is {strings!r}.")
     coded = [string.encode(errors="surrogatepass") for string in strings]
     ends = np.cumsum([len(string) for string in coded])
     text = np.frombuffer(b"".join(coded), np.uint8)

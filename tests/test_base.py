@@ -3,7 +3,11 @@
 import pickle
 import random
 import re
+import subprocess
+import sys
+import warnings
 from copy import deepcopy
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -14,10 +18,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, issparse
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import (
@@ -26,11 +37,13 @@ from sklearn.tree import (
     ExtraTreeClassifier,
 )
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 from skorch.callbacks import Callback
 from torch import nn
 
 from skprune import (
     CostComplexityPruner,
+    L0Pruner,
     MagnitudePruner,
     MLPNetClassifier,
     MLPNetRegressor,
@@ -38,7 +51,7 @@ from skprune import (
     SparseRegressor,
 )
 from skprune.base import BasePruner
-from tests.conftest import user_net
+from tests.conftest import FORBID_TORCH, user_net
 
 QUICK = {"max_epochs": 2, "lr": 0.02, "batch_size": 32}
 
@@ -295,6 +308,8 @@ def test_frozen_net_is_not_trained(make, rows, target):
     pruner, fitted = frozen(make, rows, target)
     dense, pruned = weights_of(fitted), weights_of(pruner.fit(rows, target).estimator_)
     for name in dense:
+        if "running" in name or "tracked" in name:
+            continue  # statistics of a batch norm are those of the pruned net
         kept = pruned[name] != 0
         assert_array_equal(pruned[name][kept], dense[name][kept], err_msg=name)
     assert pruner.pruning_history_ == [] or pruner.pruning_history_[-1]["sparsity"] >= 0.5
@@ -1005,3 +1020,121 @@ def test_threads_may_be_set_after_fit(rows, target):
     pruner = tree_classifier().fit(rows, target).set_params(n_jobs=2)
     pruner.predict(rows)
     assert pruner.sparse_estimator_.n_jobs == 2
+
+
+# --- whether fit takes weights ------------------------------------------------------------
+
+
+def test_signature_of_fit_tells_whether_weights_are_taken():
+    weighing = [
+        MagnitudePruner(MLPNetClassifier()),
+        MagnitudePruner(FrozenEstimator(MLPNetClassifier())),
+        CostComplexityPruner(DecisionTreeClassifier()),
+        CostComplexityPruner(FrozenEstimator(DecisionTreeClassifier())),
+    ]
+    not_weighing = [MagnitudePruner(user_net()), MagnitudePruner(FrozenEstimator(user_net()))]
+    assert all(has_fit_parameter(pruner, "sample_weight") for pruner in weighing)
+    assert not any(has_fit_parameter(pruner, "sample_weight") for pruner in not_weighing)
+    assert not has_fit_parameter(MagnitudePruner(None), "sample_weight")
+    assert list(signature(not_weighing[0].fit).parameters) == ["X", "y", "fit_params"]
+    assert "sample_weight" in signature(MagnitudePruner.fit).parameters
+    assert MagnitudePruner(user_net()).fit.__doc__ == MagnitudePruner.fit.__doc__
+
+
+def test_weights_that_the_net_cannot_take_are_refused_however_they_come(iris):
+    for pruner in (MagnitudePruner(user_net()), MagnitudePruner(FrozenEstimator(user_net()))):
+        for give in (
+            lambda fit: fit(*iris, np.ones(150)),
+            lambda fit: fit(*iris, sample_weight=np.ones(150)),
+        ):
+            with pytest.raises(TypeError, match=r"NeuralNetClassifier\.fit has no parameter"):
+                give(pruner.fit)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda pruner: BaggingClassifier(pruner, 2),
+        lambda pruner: VotingClassifier([("pruner", pruner), ("tree", DecisionTreeClassifier())]),
+        lambda pruner: StackingClassifier([("pruner", pruner)], cv=2),
+    ],
+    ids=["bagging", "voting", "stacking"],
+)
+@pytest.mark.parametrize("routing", [False, True])
+def test_ensembles_of_scikit_learn_take_pruners_of_any_net(around, routing, iris):
+    pruner = MagnitudePruner(user_net(), sparsity=0.5, random_state=0)
+    with config_context(enable_metadata_routing=routing):
+        assert around(pruner).fit(*iris).score(*iris) > 0.5
+
+
+def test_boosting_by_weights_takes_only_nets_that_weigh(iris):
+    with pytest.raises(ValueError, match="doesn't support sample_weight"):
+        AdaBoostClassifier(MagnitudePruner(user_net()), n_estimators=2).fit(*iris)
+    net = MLPNetClassifier((16,), lr=0.02, random_state=0)
+    boosted = AdaBoostClassifier(MagnitudePruner(net, sparsity=0.3), n_estimators=2)
+    assert boosted.fit(*iris).score(*iris) > 0.9
+
+
+def test_requests_tell_whether_weights_are_taken():
+    with config_context(enable_metadata_routing=True):
+        takes = MagnitudePruner(MLPNetClassifier()).set_fit_request(sample_weight=True)
+        lacks = MagnitudePruner(user_net()).set_fit_request(sample_weight=True)
+        assert takes.get_metadata_routing().consumes("fit", ["sample_weight"]) == {"sample_weight"}
+        assert not lacks.get_metadata_routing().consumes("fit", ["sample_weight"])
+
+
+# --- a target that is far from what was reached -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pruner", "reached"),
+    [
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=0.05), "1"),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=9), sparsity=0.9), "1"),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.05), "0.25"),
+        (L0Pruner(MLPNetClassifier((3,), max_epochs=3), sparsity=0.05), "0.3333"),
+        (MagnitudePruner(MLPNetClassifier((9,), max_epochs=1), sparsity=0.05), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.2), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), ccp_alpha=9.0), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=1.0), None),
+        (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=0.0), None),
+    ],
+)
+def test_a_target_that_is_far_exceeded_is_told(pruner, reached, iris):
+    pruner.set_params(estimator__random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pruner.fit(*iris)
+    told = [w for w in caught if "was asked for" in str(w.message)]
+    assert len(told) == (reached is not None)
+    if reached is not None:
+        target = re.escape(f"sparsity={pruner.sparsity} was asked for")
+        assert re.match(rf"{target}, but sparsity_={reached} was reached", str(told[0].message))
+        assert told[0].filename == __file__
+
+
+# --- what is no net -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), MLPClassifier(), nn.Linear(1, 1)])
+def test_what_is_no_skorch_net_is_refused_by_what_works(estimator, iris):
+    for wrapped in (estimator, FrozenEstimator(estimator)):
+        with pytest.raises((TypeError, ValueError), match=r"estimator.* must be a"):
+            MagnitudePruner(wrapped).fit(*iris)
+    with pytest.raises(TypeError, match=r"such as skprune\.MLPNetClassifier.*got MLPClassifier"):
+        MagnitudePruner(MLPClassifier()).fit(*iris)
+
+
+def test_what_is_no_skorch_net_is_refused_without_torch():
+    code = """
+from sklearn.neural_network import MLPClassifier
+from skprune import MagnitudePruner
+try:
+    MagnitudePruner(MLPClassifier()).fit([[0.0], [1.0]], [0, 1])
+except TypeError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", FORBID_TORCH + code]
+    told = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
+    assert told.startswith("estimator must be a skorch net, such as skprune.MLPNetClassifier")
+    assert "install" not in told

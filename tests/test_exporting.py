@@ -16,6 +16,8 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import (
@@ -270,6 +272,12 @@ def test_what_would_not_fit_is_refused():
 
 class _Other:
     n_features_in = 4
+
+
+def test_a_pipeline_is_exported_with_all_of_its_steps():
+    tree = CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.3)
+    pipeline = make_pipeline(StandardScaler(), tree).fit(X, NAMES[Y])
+    np.testing.assert_array_equal(run(to_onnx(pipeline), X)["label"], pipeline.predict(X))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,16 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csc_array, csr_array
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_diabetes, make_classification, make_regression
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score, make_scorer, mean_absolute_error, r2_score
@@ -29,7 +36,15 @@ from sklearn.tree import (
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skprune import CostComplexityPruner, MagnitudePruner, MLPNetClassifier, PrunerCV
+from skprune import (
+    CostComplexityPruner,
+    ErrorBasedPruner,
+    MagnitudePruner,
+    MinimumErrorPruner,
+    MLPNetClassifier,
+    PrunerCV,
+    ReducedErrorPruner,
+)
 from skprune.base import BasePruner
 from skprune.model_selection import one_se_index
 from skprune.trees.allocation import geometric_mean_alphas
@@ -663,3 +678,44 @@ def test_metadata_is_routed():
 )
 def test_scikit_learn_s_checks(estimator, check):
     check(estimator)
+
+
+# --- rows that are sparse, or infinite ----------------------------------------------------
+
+FEW = {"n_estimators": 3, "random_state": 0}
+TREE_PRUNERS = [
+    CostComplexityPruner(DecisionTreeClassifier(random_state=0)),
+    CostComplexityPruner(RandomForestClassifier(**FEW)),
+    CostComplexityPruner(GradientBoostingClassifier(**FEW)),
+    ErrorBasedPruner(DecisionTreeClassifier(random_state=0)),
+    MinimumErrorPruner(DecisionTreeClassifier(random_state=0)),
+    ReducedErrorPruner(RandomForestClassifier(**FEW), random_state=0),
+]
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "f1_macro", "accuracy"])
+@pytest.mark.parametrize("pruner", TREE_PRUNERS)
+@pytest.mark.parametrize("form", [csr_array, csc_array])
+def test_sparse_rows_score_as_dense_ones(form, pruner, scoring):
+    X, y = make_classification(100, 8, flip_y=0.1, random_state=0)
+    X[np.abs(X) < 0.7] = 0
+    search = PrunerCV(
+        pruner, param_name="sparsity", param_range=[0.0, 0.3, 0.6], cv=2, scoring=scoring
+    )
+    dense = clone(search).fit(X, y)
+    sparse = clone(search).fit(form(X), y)
+    assert_allclose(
+        sparse.cv_results_["mean_test_score"], dense.cv_results_["mean_test_score"], rtol=1e-6
+    )
+    assert_array_equal(sparse.predict(form(X)), dense.predict(X))
+
+
+def test_infinite_rows_of_histograms_are_scored_by_probabilities():
+    X, y = make_classification(200, 4, random_state=0)
+    X[::7, 0] = np.inf
+    pruner = CostComplexityPruner(HistGradientBoostingClassifier(max_iter=3, random_state=0))
+    params = {"param_name": "sparsity", "param_range": [0.0, 0.5], "scoring": "roc_auc"}
+    search = PrunerCV(pruner, cv=2, **params).fit(X, y)
+    grid = GridSearchCV(pruner, {"sparsity": [0.0, 0.5]}, cv=2, scoring="roc_auc").fit(X, y)
+    expected = grid.cv_results_["mean_test_score"]
+    assert_allclose(search.cv_results_["mean_test_score"], expected)

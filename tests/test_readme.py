@@ -77,6 +77,8 @@ def test_the_tour_runs(tmp_path, monkeypatch):
     assert scope["search"].best_params_["magnitudepruner__sparsity"] in (0.8, 0.9, 0.95)
     assert scope["search"].score(scope["X_test"], scope["y_test"]) > 0.9
     assert type(scope["model"]).__name__ == "SparseClassifier"
+    test = scope["X_test"], scope["y_test"]
+    assert scope["loaded"].score(*test) == pytest.approx(scope["search"].score(*test), abs=0.005)
     assert scope["tree"].sparsity_ >= 0.5
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
@@ -20,8 +21,12 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import skprune
@@ -264,8 +269,8 @@ class _Other:
     [
         (None, "NoneType cannot be saved: pass a SparseClassifier"),
         (net(), "Network cannot be saved: pass a SparseClassifier"),
-        (DecisionTreeClassifier(), "DecisionTreeClassifier cannot be saved"),
-        (make_pipeline(StandardScaler(), DecisionTreeClassifier()), "of a pipeline its last step"),
+        ("model.skprune", "str cannot be saved: .* fitted pipeline .*; got 'model.skprune'"),
+        (LinearRegression().fit(*IRIS), "LinearRegression cannot be saved: .* it is LinearRegr"),
         (SparseRegressor(_Other()), "SparseRegressor cannot be saved: .* this is a _Other"),
         (SparseClassifier(net(), classes=np.array([1, 2, None])), "classes.0 must be .* strings"),
         (SparseClassifier(net(), classes=np.array([1, 2, 3j])), "the dtype is complex128"),
@@ -279,9 +284,69 @@ def test_what_cannot_be_saved_is_a_type_error(model, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_pruner_must_be_fitted(tmp_path):
+@pytest.mark.parametrize(
+    "model",
+    [
+        DecisionTreeClassifier(),
+        CostComplexityPruner(DecisionTreeClassifier()),
+        make_pipeline(StandardScaler(), CostComplexityPruner(DecisionTreeClassifier())),
+        GridSearchCV(CostComplexityPruner(DecisionTreeClassifier()), {"sparsity": [0.5]}),
+    ],
+)
+def test_a_model_must_be_fitted(model, tmp_path):
     with pytest.raises(NotFittedError):
-        skprune.save(CostComplexityPruner(DecisionTreeClassifier()), tmp_path / "model.skprune")
+        skprune.save(model, tmp_path / "model.skprune")
+
+
+# -- pipelines -------------------------------------------------------------------------------------
+
+
+def _pipeline(*steps):
+    tree = CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.3)
+    return make_pipeline(*steps, StandardScaler(), tree)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_pipeline_is_saved_with_all_of_its_steps(frozen, tmp_path):
+    pipeline = _pipeline(SelectKBest(k=3)).fit(*IRIS)
+    skprune.save(FrozenEstimator(pipeline) if frozen else pipeline, tmp_path / "iris.skprune")
+    loaded = skprune.load(tmp_path / "iris.skprune")
+    np.testing.assert_array_equal(loaded.predict_proba(IRIS[0]), pipeline.predict_proba(IRIS[0]))
+    bare = pipeline[-1].sparse_estimator_.predict(pipeline[:-1].transform(IRIS[0]))
+    np.testing.assert_array_equal(loaded.predict(IRIS[0]), bare)
+
+
+def test_a_search_is_saved_with_all_of_its_steps(tmp_path):
+    search = GridSearchCV(_pipeline(), {"costcomplexitypruner__sparsity": [0.2, 0.4]}, cv=2)
+    search.fit(*IRIS)
+    skprune.save(search, tmp_path / "iris.skprune")
+    loaded = skprune.load(tmp_path / "iris.skprune")
+    np.testing.assert_array_equal(loaded.predict(IRIS[0]), search.predict(IRIS[0]))
+
+
+def test_a_pipeline_of_a_net_is_saved_with_its_scaler(tmp_path):
+    X = IRIS[0] * [1.0, 100.0, 1.0, 0.01]
+    net = MLPNetClassifier((8,), lr=0.05, max_epochs=15)
+    pruner = MagnitudePruner(net, sparsity=0.3, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), pruner).fit(X, IRIS[1])
+    skprune.save(pipeline, tmp_path / "iris.skprune")
+    loaded = skprune.load(tmp_path / "iris.skprune")
+    np.testing.assert_allclose(loaded.predict_proba(X), pipeline.predict_proba(X), atol=1e-4)
+    assert loaded.score(X, IRIS[1]) > 0.9
+
+
+@pytest.mark.parametrize("save", [skprune.save, skprune.to_onnx])
+def test_a_step_that_cannot_be_folded_is_named_with_what_to_do(save, tmp_path):
+    for step, error, reason in (
+        (PCA(), TypeError, "compile knows StandardScaler, .*"),
+        (MinMaxScaler(clip=True), ValueError, ""),
+    ):
+        pipeline = _pipeline(step).fit(*IRIS)
+        name = type(step).__name__
+        told = rf"Pipeline cannot be \w+: step '{name.lower()}' \({name}\) cannot be folded.*"
+        with pytest.raises(error, match=told + reason + "the last step alone"):
+            save(pipeline, tmp_path / "model")
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore:predict runs the pruned net in torch")
@@ -378,6 +443,14 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="has no such device")
+@pytest.mark.parametrize("path", [b"\x00\x01", "\x00", None, 3])
+def test_what_names_no_file_is_refused(path):
+    model = SparseClassifier(net(), classes=np.array(["a", "b", "c"]))
+    for call in (skprune.load, lambda path: skprune.save(model, path)):
+        with pytest.raises(TypeError, match=r"path must be the name of a file.* but it is"):
+            call(path)
+
+
 def test_a_device_is_refused():
     with pytest.raises(
         FileFormatError, match="'/dev/zero' cannot be loaded: it is no regular file"

@@ -86,6 +86,13 @@ def csr_arrays(X: Any, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         )
     if starts.shape != (X.shape[0] + 1,) or starts[0] != 0:
         raise ValueError("X must be a valid sparse matrix, but its indptr does not fit its shape.")
+    if data.dtype.kind != "f":
+        # of entries given twice integers are added up as integers
+        rows = refuse_stray_indices(rows)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+            data, indices, starts = rows.data, rows.indices, rows.indptr
     index = np.result_type(indices, starts, np.int32)
     data = as_matrix(data[None], data.size)[0]
     return _readable(data, data.dtype), _readable(indices, index), _readable(starts, index)

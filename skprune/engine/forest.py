@@ -20,6 +20,7 @@ from skprune.engine.tree import (
     refuse_bad_splits,
     whole_number,
 )
+from skprune.indices import with_short_indices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,8 +58,9 @@ class Forest:
 
     A row's sum starts at `base`, takes the value of its leaf in each tree, in their order, is
     divided by `divisor`, and goes through the link: ``link((base + sum of values) / divisor)``.
-    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees. A forest
-    never changes after it is made, so threads may share it.
+    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees: to the bit
+    before a link that calls ``exp``, within a few units in the last place behind it. A forest never
+    changes after it is made, so threads may share it.
 
     Parameters
     ----------
@@ -133,6 +135,7 @@ class Forest:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,
@@ -301,7 +304,8 @@ class Forest:
         columns = self._column_of[self.apply(X, n_jobs) + self.tree_starts[:-1]]
         n_rows = len(columns)
         ones, rows = np.ones(columns.size), np.arange(n_rows + 1) * self.n_trees
-        return csr_array((ones, columns.ravel(), rows), shape=(n_rows, self.n_leaves))
+        shape = (n_rows, self.n_leaves)
+        return with_short_indices(csr_array((ones, columns.ravel(), rows), shape=shape))
 
     def with_engine(self, engine: str) -> Forest:
         """Return the same forest on another engine."""

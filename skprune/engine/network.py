@@ -28,6 +28,7 @@ from skprune.engine.planning import (
     table,
     tiles_in_words,
 )
+from skprune.indices import with_short_indices
 
 # What a thread must have to do, or to start it takes longer than it saves.
 _THREAD_NANOSECONDS = 60_000
@@ -118,6 +119,7 @@ class Network:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,
@@ -214,12 +216,13 @@ class Network:
         """
         weights = sum(int(np.prod(layer.weight.shape)) for layer in self.layers)
         nnz = sum(layer.weight.nnz for layer in self.layers)
-        engine = f"native ({isa()})" if self.engine == "native" else "scipy"
+        native = self.engine == "native"
         title = (
-            f"engine {engine}, {self.n_features_in} -> {self.n_outputs}, {nnz} of {weights} "
-            f"weights (sparsity {1 - nnz / weights:.1%})"
+            f"engine {f'native ({self.plan.isa})' if native else 'scipy'}, {self.n_features_in} -> "
+            f"{self.n_outputs}, {nnz} of {weights} weights (sparsity {1 - nnz / weights:.1%})"
         )
-        return title + "\n" + table(self._explain_rows(n_rows))
+        source = [f"expected gains: costs of {self.plan.origin}"] if native else []
+        return "\n".join([title, table(self._explain_rows(n_rows)), *source])
 
     def __repr__(self) -> str:
         widths = [self.n_features_in] + [layer.weight.shape[0] for layer in self.layers]
@@ -297,7 +300,9 @@ class Network:
     def _compile(self) -> Any:
         assert kernels is not None
         fill = np.zeros(0, np.float32) if self.fill is None else self.fill
-        native = kernels.Network(self.n_features_in, self._inputs, fill, self.plan.steps, isa())
+        native = kernels.Network(
+            self.n_features_in, self._inputs, fill, self.plan.steps, self.plan.isa
+        )
         for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
             w = layer.weight
             native.add_layer(
@@ -439,6 +444,7 @@ def _checked_weight(weight: Any, where: str) -> csr_array:
     clean = csr_array((data.copy(), indices.copy(), indptr.copy()), shape=(n_out, n_in))
     clean.sum_duplicates()
     clean.eliminate_zeros()
+    with_short_indices(clean)
     _as_float32(clean.data, f"{where}.weight, its duplicates summed,")
     return clean
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, SECOND_CACHE
+from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, ORIGINS, SECOND_CACHE
 
 if TYPE_CHECKING:
     from skprune.engine.network import Layer
@@ -59,8 +59,14 @@ class Plan(NamedTuple):
     """What runs a network: its layers, and which tile comes next for so many rows left."""
 
     layers: tuple[LayerPlan, ...]
+    isa: str  # the set of instructions that it is for
     steps: np.ndarray  # by rows left, 0 to 64 and more: the number of a width
     nanoseconds_a_row: float  # of a large batch
+
+    @property
+    def origin(self) -> str:
+        """Where the costs come from that the plan rests on."""
+        return f"{self.isa}, {ORIGINS[self.isa]}"
 
     def widths(self, n_rows: int) -> list[int]:
         """Return the tiles of a batch of ``n_rows``, in their order."""
@@ -113,7 +119,7 @@ def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
         for i, width in enumerate(WIDTHS)
     ]
     steps, total = _steps(costs)
-    return Plan(plans, steps, total / WIDTHS[-1])
+    return Plan(plans, isa, steps, total / WIDTHS[-1])
 
 
 def plan_layer(layer: Layer, n_in: int, isa: str) -> LayerPlan:
@@ -149,7 +155,7 @@ def cost_of_layer(
     True
     """
     counts = counts_of(kernel, width, multiplies, n_in, n_out)
-    return sum(a * n for a, n in zip(COSTS[_measured(isa)][kernel, width], counts, strict=True))
+    return sum(a * n for a, n in zip(COSTS[isa][kernel, width], counts, strict=True))
 
 
 def counts_of(
@@ -179,13 +185,8 @@ _BYTES = {"sparse": 6, "dense": 4, "blocks": 5}
 
 def cost_of_copy(isa: str, width: int, n_inputs: int) -> float:
     """Return the nanoseconds that it is expected to take to bring in a tile of X."""
-    an_input, a_tile = COPY[_measured(isa)][width]
+    an_input, a_tile = COPY[isa][width]
     return n_inputs * an_input + a_tile
-
-
-def _measured(isa: str) -> str:
-    # AVX-512 and NEON take the choices of AVX2, until somebody measures there
-    return isa if isa in COSTS else "avx2"
 
 
 def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array, issparse
 from skprune.engine.checks import as_finite_float32, as_matrix, dense_parts, n_threads, on_csr
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import checked_rows, table
+from skprune.indices import with_short_indices
 
 _LEAF = -1
 
@@ -66,6 +67,7 @@ class Tree:
     """
 
     accepts_sparse = True
+    converts = True  # numbers of any type
 
     def __init__(
         self,
@@ -168,7 +170,8 @@ class Tree:
         columns = np.searchsorted(self._leaves, self.apply(X, n_jobs))
         n_rows = len(columns)
         ones, rows = np.ones(n_rows), np.arange(n_rows + 1)
-        return csr_array((ones, columns, rows), shape=(n_rows, self.n_leaves))
+        shape = (n_rows, self.n_leaves)
+        return with_short_indices(csr_array((ones, columns, rows), shape=shape))
 
     def with_engine(self, engine: str) -> Tree:
         """Return the same tree on another engine."""
@@ -304,9 +307,7 @@ def columns_read(feature: np.ndarray, is_split: np.ndarray) -> tuple[np.ndarray,
     >>> columns_read(np.array([5, 9, 9, -2]), np.array([True, True, True, False]))
     (array([1, 0, 0, 0]), array([9, 5], dtype=uint32))
     """
-    columns, place, counts = np.unique(
-        feature[is_split], return_inverse=True, return_counts=True
-    )
+    columns, place, counts = np.unique(feature[is_split], return_inverse=True, return_counts=True)
     if not columns.size:  # a tile has one column at least
         return np.zeros_like(feature), np.zeros(1, dtype=np.uint32)
     order = np.argsort(-counts, kind="stable")

@@ -17,10 +17,13 @@ from torch.utils.hooks import RemovableHandle
 from skprune.masks import keep_counts, top_masks
 from skprune.masks.units import Link, Units, living, n_living, top_units
 from skprune.nets.gates import Gate
+from skprune.nets.layers import Choice, can_have_gate, modules_of
 from skprune.nets.pressure import Pressure, Run
-from skprune.nets.training import Masks, modules_of, prunable_layers
+from skprune.nets.rows import as_array
+from skprune.nets.training import Masks, prunable_layers
 from skprune.nets.wiring import links
 
+GATED = Choice(takes=can_have_gate)
 _RATES = (1e-3, 0.1)  # of the gates' own optimizer, unless the user says otherwise
 
 
@@ -40,12 +43,10 @@ class GateRecipe:
         The epoch at which they are folded.
     epochs : int
         Length of the whole run.
-    layers : sequence of str or None
-        Names of the layers that get gates; None for every Linear and Conv.
+    choice : Choice
+        The layers that get gates; others stay dense.
     lr : float or None
         Of the gates' own Adam; None for 1e-3, or more where a run is short.
-    row_weight : float
-        Mean of the sample weights.
     """
 
     make_gate: Callable[[nn.Module, bool], Gate]
@@ -53,9 +54,8 @@ class GateRecipe:
     sparsity: float | None
     stop: float
     epochs: int
-    layers: Sequence[str] | None = None
+    choice: Choice = GATED
     lr: float | None = None
-    row_weight: float = 1.0
 
     learning: "Learning | None" = field(default=None, init=False)
     final_level = 1.0
@@ -87,7 +87,7 @@ class GateRecipe:
 
     def install(self, net: NeuralNet) -> None:
         """Put gates in place of the layers."""
-        layers = prunable_layers(net, self.layers)
+        layers = prunable_layers(net, self.choice)
         _refuse_odd_layers(net, layers)
         first = next(iter(prunable_layers(net)))
         wires = [
@@ -201,7 +201,8 @@ class Learning:
             gate.weight.copy_(gate.weight * gate.on_weights(values))
             if gate.bias is not None:
                 gate.bias.copy_(gate.on_bias(values))
-            closed[name, "weight"] = ~gate.on_weights(kept[name]).expand_as(gate.weight)
+            open_weights = gate.on_weights(kept[name]).expand_as(gate.weight)
+            closed[f"{name}.weight".lstrip(".")] = ~open_weights
         if not self.per_weight:
             told = {name: kept[name].to(gate.weight.dtype) for name, gate in self.gates.items()}
             alive = living(self.units, told, self.wires)
@@ -210,9 +211,9 @@ class Learning:
                 dead = (rows[:, None] * columns[None, :] == 0).reshape(
                     *gate.weight.shape[:2], *[1] * (gate.weight.ndim - 2)
                 )
-                closed[name, "weight"] = dead.expand_as(gate.weight)
+                closed[f"{name}.weight".lstrip(".")] = dead.expand_as(gate.weight)
                 if gate.bias is not None:
-                    closed[name, "bias"] = rows == 0
+                    closed[f"{name}.bias".lstrip(".")] = rows == 0
         for gate in self.gates.values():
             gate.layer.train(gate.training)
             _replace(net, gate, gate.layer)
@@ -234,7 +235,7 @@ class Learning:
         sparsity = self.recipe.sparsity
         if sparsity is None:
             return {name: gate.is_open() for name, gate in self.gates.items()}
-        scores = {name: gate.scores().cpu().numpy() for name, gate in self.gates.items()}
+        scores = {name: as_array(gate.scores()) for name, gate in self.gates.items()}
         if self.per_weight:
             kept = top_masks(scores, keep_counts(scores, sparsity))
         else:
@@ -297,7 +298,7 @@ class _Paying(Callback):
         epochs = min(self.recipe.stop, self.recipe.epochs)
         learning.begin(
             Run(
-                n_rows=n_rows * self.recipe.row_weight or 1.0,
+                n_rows=n_rows,
                 n_steps=max(1, round(self.n_steps_ * epochs)),
                 epochs=epochs,
             )

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csr_array, diags_array, eye_array
+from sklearn.base import is_classifier
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import fx, nn
 
 from skprune.engine import Layer, Network
 from skprune.engine.cleanup import without_dead_units
 from skprune.nets.modules import MLPNetClassifier, MLPNetRegressor, _SizedByData
+from skprune.nets.rows import numbers_of
 
 
 class UnsupportedLayerError(ValueError):
@@ -40,15 +42,16 @@ class _Affine:
 _NOTHING = object()  # what a dropout or a flatten is at prediction
 
 
-def lower(net: NeuralNet, X: np.ndarray, engine: str = "auto") -> Network:
+def lower(net: NeuralNet, X: Any, engine: str = "auto") -> Network:
     """Compile a fitted skorch net for the engine.
 
     Parameters
     ----------
     net : NeuralNet
         A fitted net whose module is a chain of layers, written with modules or functions.
-    X : ndarray of shape (n_samples, ...)
-        Some rows, float32, on which the result is compared with the net.
+    X : ndarray of shape (n_samples, ...), or what else skorch takes
+        Some rows in the net's form, on which the result is compared with the net. The engine
+        reads them as float32, whatever the net computes with.
     engine : {"auto", "native", "scipy"}, default="auto"
         See :class:`skprune.engine.Network`.
 
@@ -358,19 +361,25 @@ def _append(chain: list[Layer], behind: list[Layer]) -> list[Layer]:
     return chain + behind
 
 
-def _check_agreement(network: Network, net: NeuralNet, X: np.ndarray) -> None:
+def _check_agreement(network: Network, net: NeuralNet, X: Any) -> None:
     """Compare the two on real rows: hooks, say, change a net without a trace in its graph."""
-    rows = X[:16]
-    if rows.ndim == 2 and rows.shape[1] != network.n_features_in:
+    rows = X[:16] if isinstance(X, np.ndarray) else X
+    numbers = numbers_of(rows)
+    if numbers is None:
+        raise UnsupportedLayerError(f"X is no array of numbers, but {type(X).__name__}")
+    shape = getattr(rows, "shape", numbers.shape)
+    if len(shape) == 2 and shape[1] != network.n_features_in:
         raise ValueError(
-            f"X has {rows.shape[1]} features, but {type(net.module_).__name__} takes "
+            f"X has {shape[1]} features, but {type(net.module_).__name__} takes "
             f"{network.n_features_in} features."
         )
     try:
-        ours = network.predict(rows.reshape(len(rows), -1))
+        ours = network.predict(numbers)
     except ValueError as error:
-        raise UnsupportedLayerError(f"rows of shape {X.shape[1:]} do not fit: {error}") from error
+        raise UnsupportedLayerError(f"rows of shape {shape[1:]} do not fit: {error}") from error
     theirs = net.predict_proba(rows)
+    if theirs.ndim == 1 and is_classifier(net):
+        raise UnsupportedLayerError("predict_proba gives one score a row, and no column a class")
     theirs = theirs.reshape(len(rows), -1) if theirs.ndim < 3 else theirs
     scale = np.abs(theirs).max(initial=1.0)
     if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale):

@@ -1,5 +1,6 @@
 """MLPNetClassifier and MLPNetRegressor: skorch nets that take their sizes from the data."""
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
@@ -17,6 +19,8 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.utils import is_dataset
 from torch import nn
 
+from skprune.nets.precision import check_device, float_dtype, numpy_dtype
+from skprune.nets.rows import as_array, halves, one_array
 from skprune.nets.seeding import draw_seed, seeded
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -109,12 +113,19 @@ def _activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def _default_floats() -> np.dtype:
+    # the module is made for X, so before it there is only torch's default to go by
+    return numpy_dtype(torch.get_default_dtype())
+
+
 class _SizedByData(NeuralNet):
     """What both nets share: checked input, sizes from the data, a seed, weighted rows."""
 
     # a pruner hands such nets labels as they are, and `sample_weight`
     encodes_labels: ClassVar[bool] = True
     criterion_: Any
+
+    __repr__ = BaseEstimator.__repr__
 
     def __init__(
         self,
@@ -197,7 +208,8 @@ class _SizedByData(NeuralNet):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows: a batch's loss is their weighted mean.
+            Weights of the rows: a batch's loss is their weighted mean, so the scale of the weights
+            makes no difference.
         **fit_params : dict
             As in skorch.
 
@@ -249,15 +261,20 @@ class _SizedByData(NeuralNet):
     def _train(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, **fit_params: Any) -> Self:
         if sample_weight is None:
             return super().partial_fit(X, y, **fit_params)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        # float32 holds neither very small nor very large weights, whose scale makes no difference
+        weight = (weight / (weight.mean() or 1.0)).astype(np.float32)
         # skorch's way of giving each row more than its features: a dict, which `infer` unpacks
         return super().partial_fit({"X": X, "sample_weight": weight}, y, **fit_params)
 
     def _validate(
         self, X: Any, y: Any, *, reset: bool, classes: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        check_device(self)
+        one_array(X, type(self).__name__)
+        X, y = halves(X) if is_dataset(X) else (as_array(X), as_array(y))
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=np.float32, multi_output=self._many_outputs
+            self, X, y, reset=reset, dtype=_default_floats(), multi_output=self._many_outputs
         )
         # pandas hands out read-only arrays, of which torch warns
         y = np.require(self._encode(y, reset=reset, classes=classes), requirements="W")
@@ -272,14 +289,17 @@ class _SizedByData(NeuralNet):
         """Leave the data as they are: `fit` has checked them and learnt the classes."""
 
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
-        """Run the module on a batch's features, without its weights."""
-        return super().infer(x["X"] if isinstance(x, Mapping) else x, **fit_params)
+        """Run the module on a batch's features, without its weights, as floats of its own kind."""
+        x = torch.as_tensor(x["X"] if isinstance(x, Mapping) else x)
+        return super().infer(x.to(float_dtype(self)), **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Compute the loss of a batch: the mean over its rows, weighted where weights came."""
+        if torch.is_floating_point(y_true):
+            y_true = y_true.to(y_pred.dtype)
         if not isinstance(X, Mapping):
             return super().get_loss(y_pred, y_true, X=X, training=training)
-        weight = X["sample_weight"].to(y_pred.device)
+        weight = X["sample_weight"].to(y_pred.device, y_pred.dtype)
         mean_loss = self.criterion_
         if not hasattr(mean_loss, "reduction"):
             raise TypeError(
@@ -313,7 +333,8 @@ class _SizedByData(NeuralNet):
         """
         self.check_is_fitted()
         if not is_dataset(X):
-            X = validate_data(self, X, reset=False, dtype=np.float32)
+            X = as_array(one_array(X, type(self).__name__))
+            X = validate_data(self, X, reset=False, dtype=_default_floats())
             X = np.require(X, requirements="W")
         return super().predict_proba(X)
 
@@ -509,7 +530,7 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         if reset:
             self._y_is_flat_ = y.ndim == 1
             self._n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
-        y = y.reshape(len(y), -1).astype(np.float32, copy=False)
+        y = y.reshape(len(y), -1).astype(_default_floats(), copy=False)
         if y.shape[1] != self._n_outputs_:
             raise ValueError(f"y has {y.shape[1]} outputs, the net has {self._n_outputs_}.")
         return y
@@ -534,6 +555,31 @@ class MLPNetRegressor(_SizedByData, NeuralNetRegressor):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _with_parameters_of_skorch(net: type[_SizedByData]) -> inspect.Signature:
+    """Put the parameters that `**kwargs` hands on into the signature, with their defaults.
+
+    scikit-learn holds parameters against these to print what was changed.
+    """
+    own = inspect.signature(net.__init__).parameters
+    shuffle = inspect.Parameter(
+        "iterator_train__shuffle", inspect.Parameter.KEYWORD_ONLY, default=True
+    )
+    parameters = {name: p for name, p in own.items() if p.kind != p.VAR_KEYWORD}
+    for owner in (_SizedByData, NeuralNet):
+        for name, parameter in inspect.signature(owner.__init__).parameters.items():
+            if parameter.kind != parameter.VAR_KEYWORD:
+                parameters.setdefault(name, parameter.replace(kind=shuffle.kind))
+    return inspect.Signature([*parameters.values(), shuffle, own["kwargs"]])
+
+
+for _net in (MLPNetClassifier, MLPNetRegressor):
+    # The class keeps the short one: scikit-learn's checks set all that it lists to nonsense, and
+    # skorch, unlike scikit-learn, refuses that before `fit`.
+    _short = inspect.signature(_net)
+    _net.__init__.__signature__ = _with_parameters_of_skorch(_net)  # type: ignore[union-attr]
+    _net.__signature__ = _short
 
 
 __all__ = ["ACTIVATIONS", "MLPModule", "MLPNetClassifier", "MLPNetRegressor"]

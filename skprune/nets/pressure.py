@@ -17,15 +17,15 @@ class Run:
 
     Attributes
     ----------
-    n_rows : float
-        Rows of the training data, or the sum of their weights.
+    n_rows : int
+        Rows of the training data, whatever they weigh: weights count as if their mean were 1.
     n_steps : int
         Steps of the optimizer in which gates learn.
     epochs : float
         The same in epochs.
     """
 
-    n_rows: float
+    n_rows: int
     n_steps: int
     epochs: float
 

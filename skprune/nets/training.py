@@ -1,9 +1,10 @@
 """The life of a net inside `fit`: skorch's own training, entered through one callback."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from skprune.masks import Schedule, keep_counts, top_masks
-from skprune.nets.gates.base import Gate, Prunable
+from skprune.nets.batch_norm import take_statistics_anew
+from skprune.nets.interrupts import Interrupts, interruptible
+from skprune.nets.layers import EVERY, Choice, dense_weights, modules_of, weight_names
+from skprune.nets.rates import Rates, rate
+from skprune.nets.rows import as_array
 
-# (name of a layer, "weight" or "bias") -> True where the parameter is held at zero
-Masks = dict[tuple[str, str], torch.Tensor]
+# name of a parameter -> True where it is held at zero
+Masks = dict[str, torch.Tensor]
 
 
 class Recipe(Protocol):
@@ -28,8 +33,8 @@ class Recipe(Protocol):
     ----------
     sparsity : float or None
         The target; None where the method itself says how much goes.
-    layers : sequence of str or None
-        Names of the layers to prune; None for every Linear and Conv.
+    choice : Choice
+        The layers to prune.
     advice : str
         What else to do where a layer loses all its weights, behind a comma.
     final_level : float
@@ -39,7 +44,7 @@ class Recipe(Protocol):
     @property
     def sparsity(self) -> float | None: ...  # noqa: D102
     @property
-    def layers(self) -> Sequence[str] | None: ...  # noqa: D102
+    def choice(self) -> Choice: ...  # noqa: D102
     @property
     def final_level(self) -> float: ...  # noqa: D102
     @property
@@ -86,8 +91,8 @@ class ScoreRecipe:
         The epochs between which the schedule runs.
     allocation, granularity : str
         See :mod:`skprune.masks`.
-    layers : sequence of str or None
-        Names of the layers to prune; None for every Linear and Conv.
+    choice : Choice
+        The layers to prune.
     """
 
     criterion: Callable[[np.ndarray], np.ndarray]
@@ -97,7 +102,7 @@ class ScoreRecipe:
     stop: int
     allocation: str = "global"
     granularity: str = "weight"
-    layers: Sequence[str] | None = None
+    choice: Choice = EVERY
 
     advice = ", or take allocation='uniform'"
 
@@ -112,13 +117,13 @@ class ScoreRecipe:
 
     def masks(self, net: NeuralNet, level: float) -> Masks:
         """Score the weights and find the lowest."""
-        layers = prunable_layers(net, self.layers)
-        scores = {name: self.criterion(_finite_weight(name, la)) for name, la in layers.items()}
+        weights = prunable_weights(net, self.choice)
+        scores = {name: self.criterion(_finite(name, w)) for name, w in weights.items()}
         counts = keep_counts(scores, level, self.allocation)
         kept = top_masks(scores, counts, self.granularity)
         return {
-            (name, "weight"): torch.from_numpy(~kept[name]).to(layer.weight.device)
-            for name, layer in layers.items()
+            name: torch.from_numpy(~kept[name]).to(weight.device)
+            for name, weight in weights.items()
         }
 
     def prepared(self, net: NeuralNet) -> AbstractContextManager:
@@ -141,12 +146,14 @@ class ScoreRecipe:
 def train_and_prune(
     net: NeuralNet,
     recipe: Recipe,
+    own_epochs: int,
     epochs: int,
     X: Any,
     y: Any,
     *,
+    refresh_batch_norm: bool = True,
     verbose: int = 0,
-    **fit_params: Any,
+    fit_params: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a net with skorch's own `fit`, pruning as the recipe says.
 
@@ -156,35 +163,45 @@ def train_and_prune(
         Changed in place. One that is initialized is trained further, another from its start.
     recipe : Recipe
         What to remove, and when.
+    own_epochs : int
+        How many of the epochs are the net's own training, before its fine-tuning; of a net that is
+        initialized, how long it was trained before.
     epochs : int
-        How long to train; 0 only prunes.
+        How long to train in all; 0 only prunes.
     X, y : object
         Handed to skorch.
+    refresh_batch_norm : bool, default=True
+        Whether batch norms get statistics of the pruned net where no training follows the pruning.
     verbose : int, default=0
         1 shows a progress bar over the epochs.
-    **fit_params : dict
+    fit_params : mapping of str to object, default=None
         Handed to skorch.
 
     Returns
     -------
     history : list of dict
-        One entry an epoch: its number, the sparsity at its end and its losses.
+        One entry an epoch: its number, the sparsity at its end, the learning rate with which it
+        began, whether schedules of the rate began anew with it, and its losses.
     """
-    pruning = PruningCallback(recipe, epochs, verbose)
-    if epochs == 0 and net.initialized_:
-        pruning.reach_target(net)
-    else:
-        with recipe.prepared(net), _last_callback(net, pruning), _max_epochs(net, epochs):
-            train = net.partial_fit if net.initialized_ else net.fit
-            train(X, y, **fit_params)
+    with interruptible(net) as interrupts:
+        pruning = PruningCallback(recipe, epochs, interrupts, verbose)
+        if epochs == 0 and net.initialized_:
+            pruning.reach_target(net)
+        else:
+            pruning.rates = Rates(net, own_epochs, epochs)
+            with recipe.prepared(net), _last_callback(net, pruning), _epochs(net, epochs):
+                train = net.partial_fit if net.initialized_ else net.fit
+                train(X, y, **(fit_params or {}))
+        if refresh_batch_norm and pruning.is_stale:
+            rows = net.get_dataset(X) if pruning.rows is None else pruning.rows
+            take_statistics_anew(net, rows, fit_params or {})
     _check_outcome(net, recipe, pruning.history_)
     return pruning.history_
 
 
 def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]) -> None:
     """Refuse a net that learnt nothing but NaN; warn of one that is cut in two."""
-    layers = prunable_layers(net, recipe.layers)
-    weights = {name: _finite_weight(name, layer) for name, layer in layers.items()}
+    weights = {name: _finite(name, w) for name, w in prunable_weights(net, recipe.choice).items()}
     loss = history[-1].get("train_loss", 0.0) if history else 0.0
     if not np.isfinite(loss):
         raise ValueError(
@@ -192,7 +209,9 @@ def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]
             f"or give it a criterion that fits what its module returns (NLLLoss wants "
             f"probabilities, CrossEntropyLoss logits)."
         )
-    empty = [name for name, weight in weights.items() if not weight.any()]
+    if recipe.sparsity != 0:
+        _tell_what_stays_dense(net, recipe.choice, trained=bool(history))
+    empty = [_label(name) for name, weight in weights.items() if not weight.any()]
     if empty and recipe.sparsity != 1:
         if recipe.sparsity is None:
             cause, remedy = "pruning", "prune less"
@@ -205,6 +224,32 @@ def _check_outcome(net: NeuralNet, recipe: Recipe, history: list[dict[str, Any]]
         )
 
 
+def _tell_what_stays_dense(net: NeuralNet, choice: Choice, trained: bool) -> None:
+    """Warn of weights that are not counted, and of pruned ones that do not train."""
+    pruned = prunable_weights(net, choice)
+    ids = {id(weight) for weight in pruned.values()}
+    dense = [
+        each for prefix, module in modules_of(net) for each in dense_weights(module, ids, prefix)
+    ]
+    n_dense = sum(weight.numel() for _, weight in dense)
+    share = n_dense / (n_dense + sum(weight.numel() for weight in pruned.values()))
+    if choice.layers is None and share > 0.005:
+        warnings.warn(
+            f"{share:.0%} of the estimator's weights are not pruned, and sparsity does not count "
+            f"them: {', '.join(what for what, _ in dense)}.",
+            stacklevel=6,
+        )
+    fixed = [
+        _label(name) for name, w in pruned.items() if not w.requires_grad and not bool(w.all())
+    ]
+    if fixed and trained:
+        warnings.warn(
+            f"layers {fixed} have requires_grad=False: they are pruned as any other, and do not "
+            f"recover in training; leave them out of layers to keep them as they are.",
+            stacklevel=6,
+        )
+
+
 class PruningCallback(Callback):
     """Tick the schedule and hold pruned weights at zero, after every other callback.
 
@@ -213,27 +258,38 @@ class PruningCallback(Callback):
     recipe : Recipe
         What to remove, and when.
     epochs : int
-        Length of the run, for the progress bar.
+        Length of the run.
+    interrupts : Interrupts
+        Tells how callbacks end training.
     verbose : int, default=0
         1 shows a progress bar.
     """
 
-    def __init__(self, recipe: Recipe, epochs: int, verbose: int = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, epochs: int, interrupts: Interrupts, verbose: int = 0
+    ) -> None:
         self.recipe = recipe
         self.epochs = epochs
+        self.interrupts = interrupts
         self.verbose = verbose
         self.history_: list[dict[str, Any]] = []
         self.masks_: Masks = {}
         self.level_ = 0.0
         self.starts_sparse_ = False  # whether the target held from the start of this epoch on
+        self.is_stale = False  # whether weights were pruned, and no step of training came after
+        self.rows: Any = None
+
+    _TRANSIENT = ("bar_", "rates", "rows")
 
     def __getstate__(self) -> dict[str, Any]:
-        # a user's Checkpoint may pickle the net in mid-training; a progress bar cannot be
-        return {key: value for key, value in vars(self).items() if key != "bar_"}
+        # a user's Checkpoint may pickle the net in mid-training; a progress bar cannot be, nor a
+        # function that a schedule asks
+        return {key: value for key, value in vars(self).items() if key not in self._TRANSIENT}
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start to hold early stopping back, now that the module has its final sizes."""
-        prunable_layers(net, self.recipe.layers)  # a wrong name must not cost a training run
+        prunable_weights(net, self.recipe.choice)  # a wrong name must not cost a training run
+        self.rates.begin(net)
         self.epoch_ = 0
         self.first_row_ = len(net.history)
         self.bar_ = tqdm(total=self.epochs, unit="epoch", disable=not self.verbose)
@@ -249,6 +305,8 @@ class PruningCallback(Callback):
         if self.reached and not self.starts_sparse_:
             self.starts_sparse_ = True
             _restart_monitors(net)
+        self.rate_ = rate(net)
+        self.rows = dataset_train
         self.step_ = 0
         try:
             self.steps_ = len(net.get_iterator(dataset_train, training=True))
@@ -261,6 +319,7 @@ class PruningCallback(Callback):
         """Prune where the schedule says so, and undo what the optimizer did to zeros."""
         if not training:
             return
+        self.is_stale = False
         self.step_ += 1
         if 0 < self.step_ <= self.steps_:
             self._tick(net, self.epoch_ + self.step_ / self.steps_)
@@ -273,6 +332,7 @@ class PruningCallback(Callback):
         self._tick(net, self.epoch_ + 1)
         self._hold_zeros(net)
         self._record(net)
+        self.rates.end_epoch(net, self.epoch_)
 
     def _record(self, net: NeuralNet) -> None:
         self.epoch_ += 1
@@ -280,8 +340,13 @@ class PruningCallback(Callback):
         losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
         sparsity = self.recipe.sparsity_of(net)
         if sparsity is None:
-            sparsity = measured_sparsity(net, self.recipe.layers)
-        entry = {"epoch": self.epoch_, "sparsity": float(sparsity)}
+            sparsity = measured_sparsity(net, self.recipe.choice)
+        entry = {
+            "epoch": self.epoch_,
+            "sparsity": float(sparsity),
+            "lr": self.rate_,
+            "lr_restarted": self.rates.began_anew == self.epoch_,
+        }
         self.history_.append({**entry, **self.recipe.record(net, sparsity), **losses})
         self.bar_.set_postfix(sparsity=f"{entry['sparsity']:.3f}", **losses)
         self.bar_.update()
@@ -293,18 +358,26 @@ class PruningCallback(Callback):
         if n_rows > self.epoch_ and "train_batch_count" in net.history[-1]:
             self._record(net)  # another callback ended training where this epoch ended
         if self.history_:
-            self.history_[-1]["sparsity"] = measured_sparsity(net, self.recipe.layers)
-        self.bar_.close()
+            self.history_[-1]["sparsity"] = measured_sparsity(net, self.recipe.choice)
         net.callbacks_ = [
             (name, cb.callback if isinstance(cb, _Held) else cb)
             for name, cb in net.callbacks_
             if cb not in self.first_
         ]
 
+    def close(self, net: NeuralNet) -> None:
+        """Leave nothing open, however training ended."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()
+        if hasattr(net, "callbacks_"):
+            self.rates.end(net)
+
     def reach_target(self, net: NeuralNet) -> None:
         """Prune to the final level, whatever the time."""
+        before = self._sum_of_weights(net)
         self._hold_zeros(net)
         self._prune(net, self.recipe.final_level)
+        self.is_stale |= before != self._sum_of_weights(net)
 
     @property
     def reached(self) -> bool:
@@ -317,12 +390,18 @@ class PruningCallback(Callback):
     def _prune(self, net: NeuralNet, level: float) -> None:
         if level == self.level_:
             return
+        before = self._sum_of_weights(net)
         self.masks_ = self.recipe.masks(net, level)
         was_reached, self.level_ = self.reached, level
         self._hold_zeros(net)
+        self.is_stale |= before != self._sum_of_weights(net)
         _clear_optimizer_state(net, self._held_at_zero(net))
         if self.reached and not was_reached:
             _restart_monitors(net)
+
+    def _sum_of_weights(self, net: NeuralNet) -> float:
+        weights = prunable_weights(net, self.recipe.choice).values()
+        return sum(float(weight.detach().abs().sum(dtype=torch.float64)) for weight in weights)
 
     def _hold_zeros(self, net: NeuralNet) -> None:
         for parameter, zeros in self._held_at_zero(net):
@@ -331,8 +410,8 @@ class PruningCallback(Callback):
     def _held_at_zero(self, net: NeuralNet) -> list[tuple[nn.Parameter, torch.Tensor]]:
         if not self.masks_:
             return []
-        layers = prunable_layers(net, self.recipe.layers)
-        return [(getattr(layers[name], kind), zeros) for (name, kind), zeros in self.masks_.items()]
+        parameters = _named_parameters(net)
+        return [(parameters[name], zeros) for name, zeros in self.masks_.items()]
 
 
 class _Held:
@@ -353,9 +432,11 @@ class _Held:
         if self.pruning.starts_sparse_:
             self.callback.on_epoch_end(net, **kwargs)
         elif not isinstance(self.callback, EarlyStopping):
-            stop = nullcontext() if self.pruning.reached else suppress(KeyboardInterrupt)
-            with stop:
+            try:
                 self.callback.on_epoch_end(net, **kwargs)
+            except KeyboardInterrupt as error:
+                if self.pruning.reached or not self.pruning.interrupts.is_stop(error):
+                    raise
 
 
 def _restart_monitors(net: NeuralNet) -> None:
@@ -377,39 +458,45 @@ def _clear_optimizer_state(net: NeuralNet, held: list[tuple[nn.Parameter, torch.
                     value.masked_fill_(zeros, 0)
 
 
-def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[str, Prunable]:
+def prunable_layers(net: NeuralNet, choice: Choice = EVERY) -> dict[str, Any]:
     """Name the layers of a net that are pruned.
 
     Parameters
     ----------
     net : NeuralNet
         An initialized net.
-    layers : sequence of str, default=None
-        The layers to take; None for every Linear and Conv.
+    choice : Choice
+        Which to take; by default all.
 
     Returns
     -------
-    layers : dict of str to Linear or Conv
-        In the order of the module; layers that share a weight stand once.
+    layers : dict of str to Module
+        In the order of the module; layers that share all their weights stand once.
 
     Raises
     ------
     ValueError
-        If a name is none of a Linear or Conv layer, or if there is nothing to prune.
+        If a name is none of such a layer, or if there is nothing to prune.
     """
     found: dict[str, Any] = {}
     seen: set[int] = set()
-    for name, layer in _named_modules(net):
-        if isinstance(layer, Prunable | Gate) and id(layer.weight) not in seen:
-            seen.add(id(layer.weight))
-            found[name] = layer
+    for prefix, module in modules_of(net):
+        for name, layer in module.named_modules(prefix=prefix):
+            weights = {id(getattr(layer, key)) for key in weight_names(layer)}
+            if choice.takes(layer) and weights - seen:
+                found[name] = layer
+                seen |= weights
     if not found:
-        raise ValueError(f"estimator has no Linear or Conv layer to prune: {net.module!r}.")
+        raise ValueError(
+            f"estimator has no Linear or Conv layer to prune, nor another layer that can be: "
+            f"{net.module!r}."
+        )
+    layers = choice.layers
     if layers is not None:
         if not layers or set(layers) - set(found):
             raise ValueError(f"layers={layers!r} must name layers among {list(found)}.")
         found = {name: layer for name, layer in found.items() if name in set(layers)}
-    computed = [name for name, layer in found.items() if "weight" not in layer._parameters]
+    computed = [n for n, la in found.items() if set(weight_names(la)) - set(la._parameters)]
     if computed:
         raise ValueError(
             f"the weights of {computed} are no parameters but computed from others (weight_norm, "
@@ -418,89 +505,97 @@ def prunable_layers(net: NeuralNet, layers: Sequence[str] | None = None) -> dict
     return found
 
 
-def modules_of(net: NeuralNet) -> list[tuple[str, nn.Module]]:
-    """List the modules of a net, each with what stands before the names of its layers.
+def prunable_weights(net: NeuralNet, choice: Choice = EVERY) -> dict[str, nn.Parameter]:
+    """Name the weights of a net that are pruned.
 
     Parameters
     ----------
     net : NeuralNet
         An initialized net.
+    choice : Choice
+        Which layers to take; by default all.
 
     Returns
     -------
-    modules : list of (str, Module)
-        The prefix of ``module_`` itself is empty.
+    weights : dict of str to Parameter
+        Named as in the module's ``named_parameters``; one that several layers share stands once.
     """
-    named = ((name, getattr(net, name + "_")) for name in net._modules)
-    return [
-        # what torch.compile wraps
-        ("" if name == "module" else name, getattr(module, "_orig_mod", module))
-        for name, module in named
-    ]
+    found: dict[str, nn.Parameter] = {}
+    for name, layer in prunable_layers(net, choice).items():
+        for key in weight_names(layer):
+            weight = getattr(layer, key)
+            if not any(weight is other for other in found.values()):
+                found[f"{name}.{key}".lstrip(".")] = weight
+    return found
 
 
-def _named_modules(net: NeuralNet) -> Iterator[tuple[str, nn.Module]]:
-    for prefix, module in modules_of(net):
-        yield from module.named_modules(prefix=prefix)
+def _named_parameters(net: NeuralNet) -> dict[str, nn.Parameter]:
+    return {
+        name: parameter
+        for prefix, module in modules_of(net)
+        for name, parameter in module.named_parameters(prefix=prefix, remove_duplicate=False)
+    }
 
 
-def sparse_weights(net: NeuralNet, layers: Sequence[str] | None = None) -> dict[str, csr_array]:
+def sparse_weights(net: NeuralNet, choice: Choice = EVERY) -> dict[str, csr_array]:
     """Copy the pruned layers' weights into CSR arrays.
 
     Parameters
     ----------
     net : NeuralNet
         An initialized net.
-    layers : sequence of str, default=None
-        As in :func:`prunable_layers`.
+    choice : Choice
+        Which layers to take; by default all.
 
     Returns
     -------
     weights : dict of str to csr_array
-        Named as in the module's ``named_parameters``, of shape (n_out, n_in * kernel size).
+        Named as in the module's ``named_parameters``. Rows are those of the parameter, and all its
+        other dimensions are one: (n_out, n_in * kernel size) of a Linear or Conv.
     """
     return {
-        f"{name}.weight".lstrip("."): csr_array(_rows(layer).cpu().numpy())
-        for name, layer in prunable_layers(net, layers).items()
+        name: csr_array(as_array(weight.detach().flatten(start_dim=1)))
+        for name, weight in prunable_weights(net, choice).items()
     }
 
 
-def measured_sparsity(net: NeuralNet, layers: Sequence[str] | None = None) -> float:
+def measured_sparsity(net: NeuralNet, choice: Choice = EVERY) -> float:
     """Count the fraction of the prunable weights that are zero.
 
     Parameters
     ----------
     net : NeuralNet
         An initialized net.
-    layers : sequence of str, default=None
-        As in :func:`prunable_layers`.
+    choice : Choice
+        Which layers to take; by default all.
 
     Returns
     -------
     sparsity : float
         In [0, 1].
     """
-    weights = [layer.weight for layer in prunable_layers(net, layers).values()]
+    weights = prunable_weights(net, choice).values()
     zeros = sum(w.numel() - int(torch.count_nonzero(w)) for w in weights)
     return zeros / sum(w.numel() for w in weights)
 
 
-def _rows(layer: Prunable) -> torch.Tensor:
-    return layer.weight.detach().flatten(start_dim=1)
+def _label(name: str) -> str:
+    """Name a weight as users name its layer, where it is the only one of that layer."""
+    return name.removesuffix(".weight")
 
 
-def _finite_weight(name: str, layer: Prunable) -> np.ndarray:
-    weight = layer.weight.detach().cpu().numpy()
+def _finite(name: str, parameter: nn.Parameter) -> np.ndarray:
+    weight: np.ndarray = as_array(parameter)
     if not np.isfinite(weight).all():
         raise ValueError(
-            f"the weights of layer {name!r} hold NaN or infinity: training diverged; lower the "
-            f"estimator's lr, or scale X and y."
+            f"the weights of layer {_label(name)!r} hold NaN or infinity: training diverged; lower "
+            f"the estimator's lr, or scale X and y."
         )
     return weight
 
 
 @contextmanager
-def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
+def _last_callback(net: NeuralNet, callback: PruningCallback) -> Iterator[None]:
     """Put a callback behind the user's own, and take every trace of it away again."""
     own = net.callbacks
     disabled = own == "disable"  # skorch's word for "not even the default ones"
@@ -515,15 +610,17 @@ def _last_callback(net: NeuralNet, callback: Callback) -> Iterator[None]:
     finally:
         vars(net).pop("get_default_callbacks", None)
         net.callbacks = own
+        callback.close(net)
         running = getattr(net, "callbacks_", [])  # there are none if fit refused its data
         net.callbacks_ = [(name, cb) for name, cb in running if cb is not callback]
 
 
 @contextmanager
-def _max_epochs(net: NeuralNet, epochs: int) -> Iterator[None]:
-    own = net.max_epochs
-    net.max_epochs = epochs
+def _epochs(net: NeuralNet, epochs: int) -> Iterator[None]:
+    """Let a net train for so many epochs, and callbacks see its `max_epochs` as they would."""
+    own = net.fit_loop
+    vars(net)["fit_loop"] = partial(own, epochs=epochs)
     try:
         yield
     finally:
-        net.max_epochs = own
+        vars(net)["fit_loop"] = own

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, diags_array
 
+from skprune.indices import with_short_indices
 from skprune.trees.arrays import NO_CHILD, node_depths, parents
 from skprune.trees.selection import check_judged, check_weight
 
@@ -80,7 +81,7 @@ def leaf_indicators(leaves: ArrayLike, n_leaves: int, judged: ArrayLike | None =
         columns = leaves[mask]
     entries = np.repeat(n_trees / np.maximum(counts, 1), counts)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    return csr_array((entries, columns, starts), shape=(n_rows, n_leaves))
+    return with_short_indices(csr_array((entries, columns, starts), shape=(n_rows, n_leaves)))
 
 
 def refit_leaves(

@@ -117,6 +117,9 @@ class _Predictions:
     def __init__(self, model: Tree | Forest, nodes: Ints) -> None:
         self.n_features_in = model.n_features_in
         self.allow_nan = model.allow_nan
+        self.allow_infinity = getattr(model, "allow_infinity", False)
+        self.accepts_sparse = model.accepts_sparse
+        self.dtype = getattr(model, "dtype", np.float32)
         self._model, self._nodes = model, nodes
 
     def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from skprune.indices import with_short_indices
 from skprune.trees.arrays import parents
 from skprune.trees.subtrees import PrunedTree
 
@@ -82,7 +83,7 @@ def sparse_weights(tree: PrunedTree) -> dict[str, csr_array]:
     ancestors, leaf, side = _leaf_ancestors(nodes.left, parents(nodes.left, nodes.right), leaves)
     A = (np.ones(len(kept)), (tree.splits, nodes.feature[kept]))
     left_turns = np.bincount(leaf[side > 0], minlength=len(leaves)).astype(np.float64)
-    return {
+    weights = {
         "A": csr_array(A, shape=(tree.n_full_splits, nodes.n_features)),
         "b": spread(nodes.threshold),
         "m": spread(nodes.missing_go_to_left),
@@ -90,6 +91,7 @@ def sparse_weights(tree: PrunedTree) -> dict[str, csr_array]:
         "d": csr_array(left_turns[:, np.newaxis]),
         "E": csr_array(nodes.value[leaves].reshape(len(leaves), -1)),
     }
+    return {name: with_short_indices(weight) for name, weight in weights.items()}
 
 
 def _leaf_ancestors(left: Ints, parent: Ints, leaves: Ints) -> tuple[Ints, Ints, Floats]:

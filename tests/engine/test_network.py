@@ -14,7 +14,7 @@ from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from scipy.special import log_softmax
 
 from skprune.engine import ACTIVATIONS, Forest, Layer, Network, Tree, isa, planning
-from skprune.engine.costs import COSTS
+from skprune.engine.costs import COSTS, ORIGINS
 from skprune.engine.planning import KERNELS, WIDTHS, cost_of_copy
 from tests.engine.cases import LAYOUTS, batches, networks, oracle, random_network
 
@@ -259,7 +259,8 @@ def test_explain_tells_what_runs():
         Layer(_blocks(64, 96, 8, 1, 0.1), np.zeros(64), name="last"),
     ]
     text = Network(layers, "native").explain()
-    head, titles, first, second, last = text.splitlines()
+    head, titles, first, second, last, origin = text.splitlines()
+    assert origin == f"expected gains: costs of {isa()}, {ORIGINS[isa()]}"
     assert head.startswith("engine native")
     assert "96 -> 64" in head
     assert titles.split()[:4] == ["layer", "shape", "non-zeros", "sparsity"]
@@ -288,7 +289,7 @@ def test_explain_tells_of_the_tiles_that_take_the_rows(n_rows):
     assert f"{'row' if most == 1 else f'tile of {most}'} (" in first
     if n_rows > 1:
         assert most > 1
-    if isa() == "avx2":  # whose figures are from the machine that this was written on
+    if isa() == "avx2":  # each set of instructions has costs of its own
         assert {1: [1], 17: [1, 16], 33: [1, 16, 16], 100: [8, *[16] * 6]}[n_rows] == sorted(tiles)
 
 

@@ -1,150 +1,362 @@
-"""Dtypes and labels, as a skorch net wants them."""
+"""What a skorch net gets as X: the dtype and the kind of data that plain skorch would hand over."""
+
+import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
-from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
+from skorch import NeuralNetClassifier
+from skorch.dataset import Dataset
+from skorch.helper import SliceDataset, SliceDict
 from torch import nn
 
-from skprune import MagnitudePruner, MLPNetClassifier
-from skprune.nets.data import Labels, check_is_skorch_net, inputs_for, targets_for
+from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor
+from skprune.nets.data import inputs_for
+from skprune.nets.trial import Trial
 from tests.conftest import UserModule, user_net
 
-ROWS = np.zeros((1, 4), np.float32)
+IN_TORCH = "ignore:predict runs the pruned net in torch"
 
 
-class Lookup(nn.Module):
+class Doubles(UserModule):
     def __init__(self):
         super().__init__()
-        self.table = nn.Embedding(9, 2)
-        self.out = nn.Linear(8, 3)
+        self.double()
+
+
+class Halves(UserModule):
+    """Computes in bfloat16, and takes and gives other floats."""
+
+    def __init__(self):
+        super().__init__()
+        self.to(torch.bfloat16)
 
     def forward(self, X):
-        return self.out(self.table(X).flatten(1))
+        return super().forward(X.to(torch.bfloat16)).float()
+
+
+class OneHot(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(20, 3)
+
+    def forward(self, X):
+        return self.out(nn.functional.one_hot(X, 5).float().flatten(1))
+
+
+class Table(nn.Module):
+    """Looks rows of a parameter up, without an Embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(5, 4))
+        self.out = nn.Linear(16, 3)
+
+    def forward(self, X):
+        return self.out(self.look_up(X).flatten(1))
+
+    def look_up(self, X):
+        return self.table[X]
+
+
+class Functional(Table):
+    def look_up(self, X):
+        return nn.functional.embedding(X, self.table)
+
+
+class Lookup(Table):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(5, 4)
+
+    def look_up(self, X):
+        return self.words(X)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.numbers = nn.Linear(2, 4)
+        self.words = nn.Embedding(5, 4)
+        self.out = nn.Linear(12, 3)
+
+    def forward(self, numbers, words):
+        return self.out(torch.cat([self.numbers(numbers), self.words(words).flatten(1)], dim=1))
+
+
+class OneTuple(TwoInputs):
+    def forward(self, X):
+        return super().forward(*X)
+
+
+class Columns(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(2, 3)
+
+    def forward(self, age, income):
+        return self.out(torch.cat([age, income], dim=1))
+
+
+@pytest.fixture(scope="module")
+def words():
+    return np.random.default_rng(0).integers(0, 5, (150, 4))
+
+
+def pruned(net, X, y):
+    torch.manual_seed(0)
+    return MagnitudePruner(net, sparsity=0, finetune_epochs=0).fit(X, y)
+
+
+def assert_as_plain_skorch(net, X, y):
+    """Compare the pruner that removes nothing with the net by itself, and give the pruner."""
+    torch.manual_seed(0)
+    plain = clone(net).fit(X, y)
+    pruner = pruned(net, X, y)
+    ours, theirs = (n.module_.state_dict() for n in (pruner.estimator_, plain))
+    for name, value in theirs.items():
+        assert ours[name].dtype == value.dtype
+        assert_array_equal(ours[name].float().numpy(), value.float().numpy())
+    assert_array_equal(pruner.predict(X), plain.predict(X))
+    assert_allclose(pruner.predict_proba(X), plain.predict_proba(X), rtol=1e-4, atol=1e-5)
+    return pruner
+
+
+def converted(net, X):
+    return inputs_for(net, X, Trial(net, X))
+
+
+# --- floats -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, bool, np.float64, np.float16])
-def test_numbers_become_float32(dtype):
-    X = np.array([[0, 1], [1, 0]], dtype=dtype)
-    converted = inputs_for(user_net(), X)
-    assert converted.dtype == np.float32
-    assert_array_equal(converted, X)
+def test_numbers_become_floats_of_the_modules_kind(dtype):
+    X = np.array([[0, 1, 0, 1], [1, 0, 0, 1]], dtype=dtype)
+    for module, floats in ((UserModule, np.float32), (Doubles, np.float64)):
+        rows = converted(user_net(module), X)
+        assert rows.dtype == floats
+        assert_array_equal(rows, X)
 
 
 def test_float32_is_not_copied():
     X = np.ones((3, 4), np.float32)
-    assert inputs_for(user_net(), X) is X
+    assert converted(user_net(), X) is X
 
 
-@pytest.mark.parametrize("initialized", [False, True])
-def test_integers_for_a_lookup_stay_integers(initialized):
-    net = user_net(Lookup)
-    if initialized:
-        net.initialize()
-    state = torch.get_rng_state()
-    assert inputs_for(net, np.array([[1, 2]], np.int8)).dtype == np.int64
-    assert inputs_for(net, np.array([[1.0, 2.0]])).dtype == np.float32
-    assert net.initialized_ == initialized
-    assert torch.equal(torch.get_rng_state(), state)
+def test_doubles_are_trained_as_skorch_trains_them(iris):
+    X, y = iris
+    pruner = assert_as_plain_skorch(user_net(Doubles), X.astype(np.float64), y)
+    # the engine reads float32 all the same
+    assert_array_equal(pruner.sparse_estimator_.predict(X), pruner.predict(X))
+    assert pruned(user_net(Doubles), X, y).score(X, y) > 0  # float32, which plain skorch refuses
+
+
+def test_bfloat16_is_trained_as_skorch_trains_it(iris):
+    net = user_net(Halves)
+    with pytest.warns(UserWarning, match="predict runs the pruned net in torch"):
+        pruner = assert_as_plain_skorch(net, *iris)
+    assert pruner.sparse_weights_["fc1.weight"].dtype == np.float32
+
+
+@pytest.fixture
+def default_of_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["user", "classifier", "regressor"])
+def test_default_dtype_of_torch_holds(kind, iris, default_of_float64):
+    X, y = iris[0].astype(np.float64), iris[1]
+    if kind == "user":
+        net = user_net()
+    else:
+        make = {"classifier": MLPNetClassifier, "regressor": MLPNetRegressor}[kind]
+        net = make((4,), max_epochs=2, random_state=0)
+    plain = clone(net)
+    torch.manual_seed(0)
+    plain.fit(X, y)
+    torch.manual_seed(0)
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0).fit(X, y)
+    assert next(pruner.estimator_.module_.parameters()).dtype == torch.float64
+    assert_allclose(pruner.predict(X), plain.predict(X), rtol=1e-5)
+    assert_array_equal(pruner.estimator_.predict(X), plain.predict(X))
 
 
 @pytest.mark.parametrize("value", [1e39, -1e200])
 def test_what_float32_cannot_hold_is_refused(value):
     with pytest.raises(ValueError, match="too large for dtype"):
-        inputs_for(user_net(), np.array([[value, 0.0]]))
+        converted(user_net(), np.array([[value, 0.0, 0.0, 0.0]]))
+    assert converted(user_net(Doubles), np.array([[value, 0.0, 0.0, 0.0]]))[0, 0] == value
 
 
-def test_labels_become_codes_in_sorted_order():
-    labels = Labels(user_net(), ROWS, np.array(["b", "c", "a", "b"]))
-    assert labels.encoded.tolist() == [1, 2, 0, 1]
-    assert labels.encoded.dtype == np.int64
-    assert labels.classes.tolist() == ["a", "b", "c"]
+# --- integers -----------------------------------------------------------------------------
 
 
-def test_net_that_encodes_labels_gets_them_as_they_are(iris):
-    net = MLPNetClassifier(max_epochs=1)
-    y = np.array(["b", "c", "a"])[iris[1]]
-    labels = Labels(net, ROWS, y)
-    assert_array_equal(labels.encoded, y)
-    net.fit(iris[0], y)
-    assert labels.classes.tolist() == ["a", "b", "c"]
+@pytest.mark.parametrize("module", [OneHot, Table, Functional, Lookup])
+@pytest.mark.filterwarnings(IN_TORCH)
+def test_integers_stay_integers_for_what_looks_them_up(module, words, iris):
+    pruner = assert_as_plain_skorch(user_net(module), words, iris[1])
+    small = pruned(user_net(module), words.astype(np.int8), iris[1])
+    assert_array_equal(small.predict(words.astype(np.int8)), pruner.predict(words))
+    # as a frame of counts would arrive
+    assert_array_equal(pruner.predict(words.astype(np.float64)), pruner.predict(words))
 
 
-def test_column_of_labels_is_flattened_with_a_warning():
-    with pytest.warns(UserWarning, match="column-vector y"):
-        labels = Labels(user_net(), ROWS, np.array([[3], [5], [3]]))
-    assert labels.encoded.tolist() == [0, 1, 0]
+@pytest.mark.parametrize("initialized", [False, True])
+def test_trial_leaves_net_and_generators_alone(initialized):
+    net = user_net(Lookup)
+    if initialized:
+        net.initialize()
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    assert converted(net, np.ones((3, 4), np.int8)).dtype == np.int64
+    assert net.initialized_ == initialized
+    assert torch.equal(torch.get_rng_state(), state)
+    assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
-def test_fitted_net_keeps_its_classes(iris):
-    net = user_net(max_epochs=1).fit(*iris)
-    labels = Labels(net, ROWS, np.array([2, 0]))
-    assert labels.classes.tolist() == [0, 1, 2]
-    assert labels.encoded.tolist() == [2, 0]
-    assert Labels(net, ROWS, None).encoded is None
-    with pytest.raises(ValueError, match=r"unseen labels: \[7, 9\]"):
-        Labels(net, ROWS, np.array([9, 0, 7]))
-
-
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match=r"one class only: \[4\]"):
-        Labels(user_net(), ROWS, np.array([4, 4]))
-
-
-@pytest.mark.parametrize("criterion", [nn.BCELoss, nn.BCEWithLogitsLoss])
-def test_codes_for_binary_cross_entropy_are_float32(criterion):
-    net = NeuralNetBinaryClassifier(UserModule, criterion=criterion)
-    assert targets_for(net, np.array([0, 1])).dtype == np.float32
-
-
-def test_targets_take_the_precision_of_the_weights():
-    net = NeuralNetRegressor(UserModule)
-    assert targets_for(net, np.array([0.5, 1.0])).dtype == np.float32
-    assert targets_for(user_net(), np.array([0, 1])).dtype == np.int64
-    assert targets_for(net, None) is None
-
-
-def test_criterion_may_be_an_object():
-    net = NeuralNetBinaryClassifier(UserModule, criterion=nn.BCEWithLogitsLoss())
-    assert targets_for(net, np.array([0, 1])).dtype == np.float32
-
-
-@pytest.mark.parametrize("estimator", [LogisticRegression(), UserModule(), None])
-def test_what_is_no_skorch_net_is_refused(estimator):
-    with pytest.raises(TypeError, match=r"estimator must be a skorch net.*got"):
-        check_is_skorch_net(estimator)
-
-
-def test_frozen_net_keeps_its_codes_whatever_its_classes(iris):
-    X, y = iris
-    net = user_net(max_epochs=5, lr=0.1, classes=[2, 1, 0]).fit(X, y)
-    assert Labels(net, X, y).classes.tolist() == [0, 1, 2]
-    pruner = MagnitudePruner(FrozenEstimator(net), sparsity=0).fit(X)
-    assert_array_equal(pruner.predict(X), net.predict(X))
-
-
-def test_classes_of_the_net_name_its_outputs(iris):
-    X, y = iris
-    two = y < 2
-    net = user_net(max_epochs=1, classes=["c", "a", "b"])
-    pruner = MagnitudePruner(net, sparsity=0.5).fit(X[two], np.array(["a", "b"])[y[two]])
-    assert pruner.classes_.tolist() == ["c", "a", "b"]
-    assert pruner.predict_proba(X).shape == (150, 3)
-
-
-def test_more_outputs_than_labels_are_refused(iris):
-    X, y = iris
-    with pytest.raises(ValueError, match=r"3 outputs, but y holds 2 classes: \[0, 2\]"):
-        MagnitudePruner(user_net(max_epochs=1)).fit(X[y != 1], y[y != 1])
-
-
-def test_module_that_needs_fit_for_its_sizes_is_no_lookup():
+def test_module_that_needs_fit_for_its_sizes_gets_floats():
     class Late(nn.Module):
         def __init__(self, n_in):
             super().__init__()
             self.out = nn.Linear(n_in, 2)
 
-    assert inputs_for(user_net(Late), np.ones((2, 3), int)).dtype == np.float32
+    assert converted(user_net(Late), np.ones((2, 3), int)).dtype == np.float32
+
+
+def test_rows_that_a_fitted_module_does_not_take_are_refused(iris):
+    net = user_net().fit(*iris)
+    with pytest.raises(ValueError, match=r"X has 3 features, which the estimator's module"):
+        MagnitudePruner(FrozenEstimator(net)).fit(iris[0][:, :3])
+
+
+# --- what is no array ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [dict, SliceDict])
+@pytest.mark.parametrize("dtypes", [(np.float32, np.int64), (np.float64, np.int8)])
+@pytest.mark.filterwarnings(IN_TORCH)
+def test_dict_of_inputs(kind, dtypes, iris, words):
+    numbers, ids = iris[0][:, :2].astype(dtypes[0]), words[:, :2].astype(dtypes[1])
+    X, y = kind(numbers=numbers, words=ids), iris[1]
+    if dtypes[0] == np.float32:
+        pruner = assert_as_plain_skorch(user_net(TwoInputs), X, y)
+    else:  # which plain skorch leaves to the module to refuse
+        pruner = pruned(user_net(TwoInputs), X, y)
+        single = {"numbers": numbers.astype(np.float32), "words": ids.astype(np.int64)}
+        assert_array_equal(pruner.predict_proba(X), pruner.estimator_.predict_proba(single))
+    assert pruner.score(X, y) > 0
+    copy = pickle.loads(pickle.dumps(pruner))
+    assert_array_equal(copy.predict_proba(X), pruner.predict_proba(X))
+    assert not hasattr(pruner, "sparse_estimator_")
+    assert not hasattr(pruner, "n_features_in_")
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.filterwarnings(IN_TORCH)
+def test_several_inputs_in_a_row(kind, iris, words):
+    assert_as_plain_skorch(user_net(OneTuple), kind([iris[0][:, :2], words[:, :2]]), iris[1])
+
+
+@pytest.mark.filterwarnings(IN_TORCH)
+def test_frame_whose_columns_are_inputs(iris):
+    X = pd.DataFrame({"age": iris[0][:, 0], "income": iris[0][:, 1]})
+    assert_as_plain_skorch(user_net(Columns), X, iris[1])
+    plain = pruned(user_net(module__n_in=2), X, iris[1])  # whose forward takes X
+    assert plain.feature_names_in_.tolist() == ["age", "income"]
+
+
+def test_tensors(iris):
+    X, y = iris
+    pruner = assert_as_plain_skorch(user_net(), torch.as_tensor(X), torch.as_tensor(y))
+    assert_array_equal(pruner.predict(X), pruner.predict(torch.as_tensor(X)))
+    assert pruner.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("kind", ["skorch", "torch", "slices", "half"])
+def test_datasets(kind, iris):
+    X, y = iris
+    data = Dataset(X, y)
+    given = {
+        "skorch": (data, None),
+        "torch": (torch.utils.data.TensorDataset(*map(torch.as_tensor, iris)), None),
+        "slices": (SliceDataset(data), SliceDataset(data, idx=1)),
+        "half": (SliceDataset(data), y),
+    }[kind]
+    pruner = assert_as_plain_skorch(user_net(), *given)
+    assert pruner.classes_.tolist() == [0, 1, 2]
+    assert_array_equal(pruner.sparse_estimator_.predict(given[0]), pruner.predict(X))
+
+
+class Noisy(torch.utils.data.Dataset):
+    """Draws its rows anew whenever it is asked."""
+
+    def __init__(self, X, y):
+        self.rows, self.labels = X, y
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        return self.rows[i] + torch.randn(4).numpy(), self.labels[i]
+
+
+@pytest.mark.filterwarnings(IN_TORCH)  # rows drawn twice are compared
+def test_rows_of_a_dataset_are_drawn_in_each_epoch(iris):
+    net = user_net(max_epochs=3)
+    torch.manual_seed(0)
+    plain = clone(net).fit(Noisy(*iris), None)
+    pruner = pruned(net, Noisy(*iris), None)
+    expected = plain.module_.fc1.weight.detach().numpy()
+    assert_array_equal(pruner.estimator_.module_.fc1.weight.detach().numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "dataset", "slices"])
+def test_shipped_nets_take_data_of_torch(kind, iris):
+    X, y = iris
+    data = Dataset(X, y)
+    given = {
+        "tensor": (torch.as_tensor(X), torch.as_tensor(y)),
+        "dataset": (data, None),
+        "slices": (SliceDataset(data), y),
+    }[kind]
+    net = MLPNetClassifier((4,), max_epochs=2, random_state=0)
+    expected = clone(net).fit(X, y).predict(X)
+    assert_array_equal(clone(net).fit(*given).predict(X), expected)
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0).fit(*given)
+    assert_array_equal(pruner.predict(X), expected)
+    assert_array_equal(pruner.predict(given[0]), expected)
+
+
+def test_shipped_nets_refuse_several_arrays(iris):
+    net = MLPNetClassifier((4,), max_epochs=1)
+    for estimator in (net, MagnitudePruner(net)):
+        with pytest.raises(TypeError, match=r"MLPNetClassifier takes X as one array.*dict"):
+            estimator.fit({"X": iris[0]}, iris[1])
+
+
+def test_parts_of_different_length_are_refused(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="as many rows"):
+        pruned(user_net(TwoInputs), {"numbers": X[:, :2], "words": X[:9]}, y)
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[150, 140\]"):
+        pruned(user_net(TwoInputs), {"numbers": X[:, :2], "words": X}, y[:140])
+
+
+# --- device -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has the device")
+@pytest.mark.parametrize("make", [MagnitudePruner, lambda net: net])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_device_that_is_not_there_is_refused_by_name(make, device, iris):
+    with pytest.raises(ValueError, match=rf"device='{device}' of the estimator .*device='cpu'"):
+        make(MLPNetClassifier((4,), device=device)).fit(*iris)
+    if make is MagnitudePruner:
+        net = NeuralNetClassifier(UserModule, device=device)
+        with pytest.raises(ValueError, match=f"device='{device}'"):
+            make(net).fit(*iris)

@@ -5,6 +5,7 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -171,6 +172,16 @@ def test_input_is_checked_as_for_the_engine(conv, digits):
     with pytest.raises(ValueError, match="X has 2 features"):
         conv.predict(np.concatenate([X, X], axis=1))
     assert_array_equal(conv.predict(X.astype(np.float64)), conv.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:predict runs the pruned net in torch")
+def test_torch_gets_rows_of_the_type_that_it_was_trained_on():
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    odd = nn.Sequential(nn.Linear(4, 3), nn.Softsign(), nn.Linear(3, 1))
+    net = NeuralNetRegressor(odd, max_epochs=1, train_split=None, verbose=0)
+    pruner = MagnitudePruner(net, sparsity=0.5, finetune_epochs=0).fit(X, X[:, :1])
+    for rows in (X.astype(np.float64), X.tolist(), pd.DataFrame(X), pd.DataFrame(X).astype(float)):
+        assert_array_equal(pruner.predict(rows), pruner.predict(X))
 
 
 def test_explain_says_why_torch_runs(conv):

@@ -301,7 +301,8 @@ def test_the_same_seed_gives_the_same_net(name, iris):
 @pytest.mark.parametrize("name", PRUNERS)
 def test_a_weight_of_two_is_two_rows_where_one_batch_holds_all(name, iris):
     X, y = iris
-    weight = np.random.default_rng(0).integers(0, 3, len(y))
+    # of mean 1: only then are there as many rows
+    weight = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], 50))
     net = mlp(batch_size=-1, max_epochs=5)
     cls, own = PRUNERS[name]
     # noise of one kind only is the same for any number of rows
@@ -316,6 +317,26 @@ def test_a_weight_of_two_is_two_rows_where_one_batch_holds_all(name, iris):
     assert_allclose(*penalties, rtol=1e-4)
     if name in ("L0 units", "L0 weights", "soft thresholds"):
         assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1 / 150, 2.0**30, 1e-60])
+@pytest.mark.parametrize("name", PRUNERS)
+def test_scale_of_the_weights_makes_no_difference(name, scale, iris):
+    X, y = iris
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    cls, own = PRUNERS[name]
+    if name in ("variational dropout", "Bayesian groups"):
+        own = own | {"warmup_epochs": 0}
+    # by its own rule, which a divergence or a price that counts the rows otherwise would move
+    pruner = cls(mlp(max_epochs=8), random_state=0, **own)
+    first = clone(pruner).fit(X, y, sample_weight=weight)
+    second = clone(pruner).fit(X, y, sample_weight=weight * scale)
+    assert_allclose(
+        [e["penalty"] for e in second.pruning_history_],
+        [e["penalty"] for e in first.pruning_history_],
+        rtol=1e-3,
+    )
+    assert_allclose(second.predict_proba(X), first.predict_proba(X), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", PRUNERS)

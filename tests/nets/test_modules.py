@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from skorch.callbacks import EpochScoring
@@ -169,6 +171,19 @@ def test_equal_weights_are_no_weights(kind, iris, diabetes):
     net, X, y = net_and_data(kind, iris, diabetes, **OPTIMIZERS["sgd"])
     plain = clone(net).fit(X, y)
     assert largest_difference(clone(net).fit(X, y, np.full(len(X), 7.0)), plain) < 1e-5
+
+
+@weighted_nets
+@pytest.mark.parametrize("scale", [1e-3, 2.0**20, 1e-60, 1e60])
+def test_scale_of_the_weights_makes_no_difference(kind, scale, iris, diabetes):
+    net, X, y = net_and_data(kind, iris, diabetes, **OPTIMIZERS["sgd"])
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(X))
+    plain = clone(net).fit(X, y, weight)
+    assert largest_difference(clone(net).fit(X, y, scale * weight), plain) < 1e-5
+    # and a pruner that removes nothing trains as the net by itself
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0)
+    pruner.fit(X, y, sample_weight=scale * weight)
+    assert largest_difference(pruner.estimator_, plain) < 1e-5
 
 
 def test_class_weights_of_the_criterion_hold_beside_row_weights(iris):
@@ -461,3 +476,24 @@ def test_weights_need_a_criterion_that_can_be_weighted(iris):
 
     with pytest.raises(TypeError, match="criterion=OwnLoss has none"):
         classifier(criterion=OwnLoss).fit(*iris, sample_weight=np.ones(150))
+
+
+# --- repr ---------------------------------------------------------------------------------
+
+
+def test_repr_shows_what_was_changed():
+    net = MLPNetClassifier((8,), lr=0.1, device="cpu")
+    assert repr(MLPNetRegressor()) == "MLPNetRegressor()"
+    assert repr(net) == "MLPNetClassifier(hidden_layer_sizes=(8,), lr=0.1)"
+    assert repr(MagnitudePruner(net)) == f"MagnitudePruner(estimator={net!r})"
+    changed = MLPNetClassifier(iterator_train__shuffle=False, optimizer__weight_decay=0.1)
+    assert "iterator_train__shuffle=False, optimizer__weight_decay=0.1" in repr(changed)
+    with config_context(print_changed_only=False):
+        assert "warm_start=False" in repr(net)
+    assert set(net._get_params_html(deep=False).non_default) == {"hidden_layer_sizes", "lr"}
+
+
+def test_repr_of_a_fitted_net():
+    X, y = load_iris(return_X_y=True)
+    net = MLPNetClassifier((4,), max_epochs=1).fit(X, y)
+    assert repr(net) == "MLPNetClassifier(hidden_layer_sizes=(4,), max_epochs=1)"

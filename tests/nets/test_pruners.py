@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
 from torch import nn
 
-from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor
+from skprune import L0Pruner, MagnitudePruner, MLPNetClassifier, MLPNetRegressor
 from skprune.masks import Cubic, Iterative, OneShot
 from skprune.nets.pruners import ScorePruner
 from tests.conftest import FORBID_TORCH, UserModule, user_net
@@ -208,3 +212,88 @@ print(clone(MagnitudePruner(LogisticRegression(), sparsity=0.5)).sparsity)
 """
     command = [sys.executable, "-c", FORBID_TORCH + code]
     assert subprocess.run(command, check=True, timeout=60, capture_output=True).stdout == b"0.5\n"
+
+
+# --- parameters of fit --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [user_net, lambda **p: MLPNetClassifier((8,), **p)])
+def test_fit_trains_for_the_epochs_that_it_is_told(make, iris):
+    net = make(max_epochs=2)
+    pruner = MagnitudePruner(net, sparsity=0.5, random_state=0).fit(*iris, epochs=3)
+    told = [epoch["sparsity"] for epoch in pruner.pruning_history_]
+    assert [sparsity >= 0.5 for sparsity in told] == [False, False, True, True, True, True]
+    assert pruner.estimator_.max_epochs == 2
+    same = MagnitudePruner(make(max_epochs=3), sparsity=0.5, random_state=0).fit(*iris)
+    assert_array_equal(pruner.predict_proba(iris[0]), same.predict_proba(iris[0]))
+
+
+def test_epochs_are_those_of_gates_too(iris):
+    net = MLPNetClassifier((8,), max_epochs=1)
+    pruner = L0Pruner(net, sparsity=0.5, finetune_epochs=1, random_state=0).fit(*iris, epochs=3)
+    assert len(pruner.pruning_history_) == 4
+
+
+@pytest.mark.parametrize("epochs", [None, np.int64(2)])
+def test_epochs_may_be_what_skorch_takes(epochs, iris):
+    pruner = MagnitudePruner(user_net(max_epochs=2), sparsity=0.5).fit(*iris, epochs=epochs)
+    assert len(pruner.pruning_history_) == 4
+
+
+@pytest.mark.parametrize("epochs", [-1, 2.0, True, "3"])
+def test_epochs_that_cannot_be_are_refused(epochs, iris):
+    with pytest.raises(ValueError, match=f"epochs must be an int.*got {epochs!r}"):
+        MagnitudePruner(user_net()).fit(*iris, epochs=epochs)
+
+
+def test_frozen_net_has_epochs_of_its_own(iris):
+    frozen = FrozenEstimator(user_net().fit(*iris))
+    with pytest.raises(ValueError, match=r"epochs=3.*finetune_epochs=2"):
+        MagnitudePruner(frozen, finetune_epochs=2).fit(*iris, epochs=3)
+    with pytest.raises(ValueError, match=r"\['epochs', 'scale'\].*set finetune_epochs"):
+        MagnitudePruner(frozen).fit(*iris, epochs=3, scale=2.0)
+
+
+NAMES = ["net", "recipe", "verbose", "own_epochs", "fit_params", "groups", "y_pred"]
+
+
+@pytest.mark.filterwarnings("ignore:predict runs the pruned net in torch")
+@pytest.mark.parametrize("name", NAMES)
+def test_parameter_of_any_name_reaches_the_module(name, iris):
+    seen = []
+
+    class Takes(UserModule):
+        def forward(self, X, **given):
+            seen.append(given)
+            return super().forward(X)
+
+    MagnitudePruner(user_net(Takes), sparsity=0.5, schedule="cubic").fit(*iris, **{name: 7})
+    assert seen[0] == {name: 7}
+
+
+def test_classes_mean_what_they_mean_to_skorch(iris):
+    plain = user_net().fit(*iris, classes=[0, 1, 2])
+    pruner = MagnitudePruner(user_net(), sparsity=0, schedule="cubic").fit(*iris, classes=[0, 1, 2])
+    assert len(plain.history) == len(pruner.pruning_history_) == 3
+
+
+def test_parameter_that_no_forward_takes_is_named(iris):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        MagnitudePruner(user_net()).fit(*iris, nonsense=1)
+
+
+def test_epochs_pass_a_pipeline_and_a_search(iris):
+    pruner = MagnitudePruner(user_net(max_epochs=1), schedule="cubic")
+    pipe = make_pipeline(StandardScaler(), pruner).fit(*iris, magnitudepruner__epochs=2)
+    assert len(pipe[-1].pruning_history_) == 2
+    search = GridSearchCV(pruner, {"sparsity": [0.5]}, cv=2).fit(*iris, epochs=2)
+    assert len(search.best_estimator_.pruning_history_) == 2
+
+
+def test_epochs_are_routed(iris):
+    with config_context(enable_metadata_routing=True):
+        net = user_net(max_epochs=1).set_fit_request(epochs=True)
+        pruner = MagnitudePruner(net, schedule="cubic").fit(*iris, epochs=2)
+        assert len(pruner.pruning_history_) == 2
+        with pytest.raises(TypeError, match=r"unexpected argument.*epochs"):
+            MagnitudePruner(user_net()).fit(*iris, epochs=2)

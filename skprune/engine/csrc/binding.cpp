@@ -423,6 +423,7 @@ private:
 // The columns that the splits name; none says that rows are dense.
 skprune::SlotMap slots_of(const Array<std::uint32_t>& columns, std::int64_t n_features) {
     require_aligned(columns);
+    require(static_cast<std::int64_t>(columns.shape(0)) <= n_features, "columns are too many");
     return {columns.data(), static_cast<std::int64_t>(columns.shape(0)), n_features};
 }
 
@@ -432,7 +433,8 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
                  const Array<std::int64_t>& right, const Matrix<double>& value,
                  const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
                  const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
-                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
+                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set,
+                 const Matrix<std::uint32_t>& sets,
                  const Array<std::int64_t>& category_columns,
                  const Array<std::int64_t>& category_starts, const Array<double>& categories,
                  const Array<std::uint32_t>& columns, std::int64_t n_features, bool is_double,

@@ -12,8 +12,7 @@ namespace skprune::SKPRUNE_ISA {
 
 extern const Kernels kernels;
 const Kernels kernels{SKPRUNE_STRING(SKPRUNE_ISA),
-                      {1, kNarrow, 16, 32, 64},
-                      {0, TileSums<kNarrow>::kGroup, TileSums<16>::kGroup, TileSums<32>::kGroup,
+                      {0, TileSums<8>::kGroup, TileSums<16>::kGroup, TileSums<32>::kGroup,
                        TileSums<64>::kGroup},
                       run_network, find_leaves, run_forest};
 

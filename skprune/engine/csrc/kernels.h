@@ -11,8 +11,7 @@ namespace skprune {
 struct Kernels {
     const char* isa;
 
-    // Rows in a tile of each shape, and how many outputs a sparse one sums side by side.
-    int width[kShapes];
+    // How many outputs a sparse tile of each shape sums side by side.
     int group[kShapes];
 
     // Rows [first, last) of X through `depth` layers, at least one, into `out`, which is row-major

@@ -13,8 +13,9 @@ std::int64_t padded(std::int64_t n, std::int64_t to) { return (n + to - 1) / to 
 
 std::size_t network_scratch(const NetworkView& network) {
     // Two layers of values. A lone row also lists the inputs that are not zero, their numbers and
-    // their values, and sums blocks aside; and the narrowest tile may be of sixteen.
-    const int widest = std::max(32, 2 * kWidths[network.widest]);
+    // their values, and sums blocks aside: as many groups as there are outputs, of up to eight.
+    constexpr int kRow = 4 + 2 * kQuad;
+    const int widest = std::max(kRow, 2 * kWidths[network.widest]);
     return static_cast<std::size_t>(network.max_width) * widest;
 }
 
@@ -62,7 +63,7 @@ void Network::add_layer(const CsrView& w, const float* bias, Activation activati
         const bool used = std::find(view_.steps, view_.steps + kWidest + 1, shape) !=
                           view_.steps + kWidest + 1;
         if (!used || plan.layout[shape] != Layout::sparse) continue;
-        own.streams[shape].pack(w, kernels_.group[shape], kernels_.width[shape]);
+        own.streams[shape].pack(w, kernels_.group[shape], kWidths[shape]);
         view.streams[shape] = own.streams[shape].view();
     }
     if (tiles_are(Layout::dense)) {

@@ -5,10 +5,6 @@
 // (90%) of the inputs are not zero. A dense layer goes by columns, which costs it nothing.
 #pragma once
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
 #include "activations.h"
 #include "copy_in.h"
 #include "sparse_sums.h"
@@ -92,10 +88,10 @@ void add_columns(const LayerView& layer, const Index* outputs, const Active& act
 inline void sum_outputs_of_row(const LayerView& layer, const Stream& stream, float* in,
                                float* out) {
     in[layer.n_in] = 0;
-    const auto start = [&layer](std::uint32_t output, float (&sum)[1]) {
+    const auto start = [&layer](std::uint32_t output, float (&sum)[1]) SKPRUNE_ALWAYS_INLINE {
         sum[0] = layer.bias[output];
     };
-    const auto done = [out](const auto& sums, const std::uint32_t* outputs) {
+    const auto done = [out](const auto& sums, const std::uint32_t* outputs) SKPRUNE_ALWAYS_INLINE {
         for (int k = 0; k < RowSums::kGroup; ++k) out[outputs[k]] = sums[k][0];
     };
     if (stream.offsets16) {
@@ -132,12 +128,12 @@ void add_panel(const float* panel, int stride, const Active& active, float* out)
     constexpr int kAcross = N / kLanes;
     Floats sums[kAcross];
 #pragma GCC unroll 8
-    for (int v = 0; v < kAcross; ++v) sums[v] = load(out + v * kLanes);
+    for (int v = 0; v < kAcross; ++v) sums[v] = load<Floats>(out + v * kLanes);
     for (std::int64_t a = 0; a < active.count; ++a) {
         const float* weights = panel + static_cast<std::int64_t>(active.index[a]) * stride;
-        const Floats x = broadcast(active.value[a]);
+        const Floats x = broadcast<Floats>(active.value[a]);
 #pragma GCC unroll 8
-        for (int v = 0; v < kAcross; ++v) sums[v] += x * load(weights + v * kLanes);
+        for (int v = 0; v < kAcross; ++v) sums[v] += x * load<Floats>(weights + v * kLanes);
     }
 #pragma GCC unroll 8
     for (int v = 0; v < kAcross; ++v) store(out + v * kLanes, sums[v]);
@@ -182,7 +178,7 @@ inline void run_row_layer(const LayerView& layer, float* in, Active& active, flo
     if (layer.activation >= Activation::softmax) {
         softmax_row(out, layer.n_out, layer.activation == Activation::log_softmax);
     } else {
-        activate(out, n_padded, layer.activation, layer.alpha);
+        activate<Floats>(out, n_padded, layer.activation, layer.alpha);
     }
 }
 

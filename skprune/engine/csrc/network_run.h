@@ -6,16 +6,13 @@
 
 namespace skprune::SKPRUNE_ISA {
 
-// The narrowest tile is a vector, which AVX-512 has of sixteen.
-constexpr int kNarrow = kLanes > 8 ? kLanes : 8;
-
 // A tile costs the same however many of its columns are used, so the plan says for every number of
 // rows that are left which tile comes next.
 inline bool run_network(const NetworkView& network, const MatrixView& X, std::int64_t first,
                         std::int64_t last, int depth, float* out, float* scratch) {
     using Run = bool (*)(const NetworkView&, int, const MatrixView&, std::int64_t, int, int, float*,
                          float*);
-    constexpr Run kRuns[kShapes] = {nullptr, run_tile<kNarrow>, run_tile<16>, run_tile<32>,
+    constexpr Run kRuns[kShapes] = {nullptr, run_tile<8>, run_tile<16>, run_tile<32>,
                                     run_tile<64>};
     while (first < last) {
         const std::int64_t left = last - first;

@@ -1,7 +1,7 @@
 // Many rows at once: tiles of W columns, one a row of X, that go through all layers in turn.
 //
 // A tile is feature-major: the W values of one unit lie side by side. So one weight meets W inputs
-// with a broadcast and W / kLanes multiply-adds, and nothing is gathered. Every output of every row
+// with a broadcast and a multiply-add a vector, and nothing is gathered. Every output of every row
 // is summed in the same order whatever W is: bias first, then the inputs in order.
 #pragma once
 
@@ -13,46 +13,50 @@ namespace skprune::SKPRUNE_ISA {
 
 // Stores V vectors of each of K outputs, activated. The cheap activations ride on the store; the
 // others come by while the lines are still in the nearest cache. `to` names the place of output k.
-template <int K, int V, class Place>
-SKPRUNE_INLINE void finish(const LayerView& layer, const Floats (&sums)[K][V], int n_outputs,
+template <class F, int K, int V, class Place>
+SKPRUNE_INLINE void finish(const LayerView& layer, const F (&sums)[K][V], int n_outputs,
                            const Place& to) {
     const Activation activation = layer.activation;
     const float alpha = layer.alpha;
-    const auto store_all = [&](auto f) {
+    const auto store_all = [&](auto f) SKPRUNE_ALWAYS_INLINE {
 #pragma GCC unroll 8
         for (int k = 0; k < K; ++k) {
             if (k >= n_outputs) break;
             float* line = to(k);
 #pragma GCC unroll 16
-            for (int v = 0; v < V; ++v) store(line + v * kLanes, f(sums[k][v]));
+            for (int v = 0; v < V; ++v) store(line + v * kLanesOf<F>, f(sums[k][v]));
         }
     };
     if (activation == Activation::relu) {
-        store_all([](Floats x) { return relu(x); });
+        store_all([](F x) { return relu(x); });
     } else if (activation == Activation::leaky_relu) {
-        store_all([alpha](Floats x) { return leaky_relu(x, alpha); });
+        store_all([alpha](F x) { return leaky_relu(x, alpha); });
     } else {
-        store_all([](Floats x) { return x; });
+        store_all([](F x) { return x; });
         if (activation == Activation::identity || activation >= Activation::softmax) return;
-        for (int k = 0; k < n_outputs; ++k) activate(to(k), V * kLanes, activation, alpha);
+        for (int k = 0; k < n_outputs; ++k) activate<F>(to(k), V * kLanesOf<F>, activation, alpha);
     }
 }
 
 template <int W, class Offset>
 void sparse_outputs(const LayerView& layer, const Stream& stream, const Offset* offsets,
                     const float* in, float* out) {
-    for (int c = 0; c < W; c += TileSums<W>::kColumns) {
-        const auto start = [&layer](std::uint32_t output, Floats (&sums)[TileSums<W>::kVectors]) {
-            const Floats bias = broadcast(layer.bias[output]);
+    using Sums = TileSums<W>;
+    using F = typename Sums::Value;
+    for (int c = 0; c < W; c += Sums::kColumns) {
+        const auto start = [&layer](std::uint32_t output, F (&sums)[Sums::kVectors])
+                               SKPRUNE_ALWAYS_INLINE {
+            const F bias = broadcast<F>(layer.bias[output]);
 #pragma GCC unroll 8
-            for (int v = 0; v < TileSums<W>::kVectors; ++v) sums[v] = bias;
+            for (int v = 0; v < Sums::kVectors; ++v) sums[v] = bias;
         };
-        const auto done = [&layer, out, c](const auto& sums, const std::uint32_t* outputs) {
-            finish(layer, sums, TileSums<W>::kGroup, [=](int k) {
+        const auto done = [&layer, out, c](const auto& sums, const std::uint32_t* outputs)
+                              SKPRUNE_ALWAYS_INLINE {
+            finish(layer, sums, Sums::kGroup, [=](int k) SKPRUNE_ALWAYS_INLINE {
                 return out + static_cast<std::size_t>(outputs[k]) * W + c;
             });
         };
-        sum_stream<TileSums<W>>(stream, offsets, in + c, start, done);
+        sum_stream<Sums>(stream, offsets, in + c, start, done);
     }
 }
 
@@ -82,16 +86,17 @@ struct ListedInputs {
 template <int W, int V, int kQuads, class Inputs>
 SKPRUNE_INLINE void sum_quads(const float* weights, std::size_t stride, int step,
                               const Inputs& inputs, const float* in,
-                              Floats (&sums)[kQuads * kQuad][V]) {
+                              TileFloats<W> (&sums)[kQuads * kQuad][V]) {
+    using F = TileFloats<W>;
     for (std::int64_t j = 0; j < inputs.count; ++j) {
         const float* line = in + inputs[j] * W;
-        Floats x[V];
+        F x[V];
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) x[v] = load(line + v * kLanes);
+        for (int v = 0; v < V; ++v) x[v] = load<F>(line + v * kLanesOf<F>);
 #pragma GCC unroll 8
         for (int k = 0; k < kQuads * kQuad; ++k) {
             const auto quad = static_cast<std::size_t>(k / kQuad) * stride;
-            const Floats weight = broadcast(weights[quad + j * step + k % kQuad]);
+            const F weight = broadcast<F>(weights[quad + j * step + k % kQuad]);
 #pragma GCC unroll 8
             for (int v = 0; v < V; ++v) sums[k][v] += weight * x[v];
         }
@@ -100,22 +105,23 @@ SKPRUNE_INLINE void sum_quads(const float* weights, std::size_t stride, int step
 
 template <int W, int V, int kQuads>
 void dense_outputs(const LayerView& layer, const float* in, float* out) {
+    using F = TileFloats<W>;
     constexpr int K = kQuads * kQuad;
     const EveryInput inputs{layer.n_in};
     const std::size_t stride = static_cast<std::size_t>(layer.n_in) * kQuad;
     for (std::int64_t o = 0; o < layer.n_out; o += K) {
-        for (int c = 0; c < W; c += V * kLanes) {
-            Floats sums[K][V];
+        for (int c = 0; c < W; c += V * kLanesOf<F>) {
+            F sums[K][V];
 #pragma GCC unroll 8
             for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 8
-                for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[o + k]);
+                for (int v = 0; v < V; ++v) sums[k][v] = broadcast<F>(layer.bias[o + k]);
             }
             sum_quads<W, V, kQuads>(layer.quads + o * layer.n_in, stride, kQuad, inputs, in + c,
                                     sums);
             const std::int64_t here = layer.n_out - o;
             const int n_outputs = here < K ? static_cast<int>(here) : K;
-            finish(layer, sums, n_outputs, [&](int k) { return out + (o + k) * W + c; });
+            finish(layer, sums, n_outputs, [&](int k) SKPRUNE_ALWAYS_INLINE { return out + (o + k) * W + c; });
         }
     }
 }
@@ -123,6 +129,7 @@ void dense_outputs(const LayerView& layer, const float* in, float* out) {
 // Groups of H outputs, kQuads * 4 of them at a time.
 template <int W, int V, int kQuads, int H>
 void block_outputs(const LayerView& layer, const float* in, float* out) {
+    using F = TileFloats<W>;
     constexpr int K = kQuads * kQuad;
     const Blocks& blocks = layer.blocks;
     for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
@@ -131,15 +138,15 @@ void block_outputs(const LayerView& layer, const float* in, float* out) {
         for (int part = 0; part < H; part += K) {
             const std::uint32_t* outputs = blocks.outputs + g * H + part;
             const float* weights = blocks.group_weights + first * H + part;
-            for (int c = 0; c < W; c += V * kLanes) {
-                Floats sums[K][V];
+            for (int c = 0; c < W; c += V * kLanesOf<F>) {
+                F sums[K][V];
 #pragma GCC unroll 8
                 for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 8
-                    for (int v = 0; v < V; ++v) sums[k][v] = broadcast(layer.bias[outputs[k]]);
+                    for (int v = 0; v < V; ++v) sums[k][v] = broadcast<F>(layer.bias[outputs[k]]);
                 }
                 sum_quads<W, V, kQuads>(weights, kQuad, H, inputs, in + c, sums);
-                finish(layer, sums, K, [&](int k) {
+                finish(layer, sums, K, [&](int k) SKPRUNE_ALWAYS_INLINE {
                     return out + static_cast<std::size_t>(outputs[k]) * W + c;
                 });
             }
@@ -152,7 +159,7 @@ void block_outputs(const LayerView& layer, const float* in, float* out) {
 template <int W>
 void run_layer(const LayerView& layer, int shape, float* in, float* out) {
     // A narrow tile has fewer vectors a unit, and takes more outputs to fill the registers.
-    constexpr bool kOne = W == kLanes;
+    constexpr bool kOne = W == kLanesOf<TileFloats<W>>;
     if (layer.layout[shape] == Layout::sparse) {
         std::memset(in + layer.n_in * W, 0, W * sizeof(float));
         sparse_outputs<W>(layer, shape, in, out);

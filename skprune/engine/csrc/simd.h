@@ -1,15 +1,22 @@
 // The few vector operations that the kernels are written in.
 //
 // Compiler vectors rather than intrinsics: one source serves SSE2, AVX2, AVX-512 and NEON, and a
-// multiplication followed by an addition becomes a fused one where the processor has it.
+// multiplication followed by an addition becomes a fused one where the processor has it. Intrinsics
+// stand where compilers have missed the one instruction that is meant; tests/engine/test_emitted.py
+// reads what they emit.
 #pragma once
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
-#define SKPRUNE_INLINE inline __attribute__((always_inline))
+#define SKPRUNE_ALWAYS_INLINE __attribute__((always_inline))  // behind the parameters of a lambda
+#define SKPRUNE_INLINE inline SKPRUNE_ALWAYS_INLINE
 
 namespace skprune::SKPRUNE_ISA {
 
@@ -21,50 +28,71 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
-typedef float Floats __attribute__((vector_size(kLanes * 4), may_alias));
-typedef std::int32_t Ints __attribute__((vector_size(kLanes * 4), may_alias));
-typedef float LooseFloats __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
+template <int N>
+struct VectorOf {
+    typedef float Floats __attribute__((vector_size(N * 4)));
+    typedef std::int32_t Ints __attribute__((vector_size(N * 4)));
+    typedef float Stored __attribute__((vector_size(N * 4), may_alias));
+};
 
-SKPRUNE_INLINE Floats load(const float* aligned) {
-    return *reinterpret_cast<const Floats*>(aligned);
+// N floats; `Floats` fill the widest register.
+template <int N>
+using FloatsOf = typename VectorOf<N>::Floats;
+using Floats = FloatsOf<kLanes>;
+
+// What a tile of W columns is made of.
+template <int W>
+using TileFloats = FloatsOf<(W < kLanes ? W : kLanes)>;
+
+template <class F>
+constexpr int kLanesOf = sizeof(F) / sizeof(float);
+template <class F>
+using IntsLike = typename VectorOf<kLanesOf<F>>::Ints;
+
+template <class F>
+SKPRUNE_INLINE F load(const float* aligned) {
+    return *reinterpret_cast<const typename VectorOf<kLanesOf<F>>::Stored*>(aligned);
 }
 
-SKPRUNE_INLINE void store(float* aligned, Floats x) { *reinterpret_cast<Floats*>(aligned) = x; }
-
-SKPRUNE_INLINE Floats load_anywhere(const void* p) {
-    return *static_cast<const LooseFloats*>(p);
+template <class F>
+SKPRUNE_INLINE void store(float* aligned, F x) {
+    *reinterpret_cast<typename VectorOf<kLanesOf<F>>::Stored*>(aligned) = x;
 }
 
-template <std::size_t... I>
-SKPRUNE_INLINE Floats repeat(float x, std::index_sequence<I...>) {
-    return Floats{(static_cast<void>(I), x)...};
+template <class F, std::size_t... I>
+SKPRUNE_INLINE F repeat(float x, std::index_sequence<I...>) {
+    return F{(static_cast<void>(I), x)...};
 }
 
-SKPRUNE_INLINE Floats broadcast(float x) { return repeat(x, std::make_index_sequence<kLanes>()); }
+template <class F>
+SKPRUNE_INLINE F broadcast(float x) {
+    return repeat<F>(x, std::make_index_sequence<kLanesOf<F>>());
+}
 
 // Four weights, in every quarter of a vector, so that spreading one of them stays in its quarter:
-// shuffles across quarters are slow.
-typedef float Quarter __attribute__((vector_size(16), may_alias));
-typedef Floats WeightQuad;
-
-template <std::size_t... I>
-SKPRUNE_INLINE Floats repeat_quarter(Quarter x, std::index_sequence<I...>) {
-    return __builtin_shufflevector(x, x, (I % 4)...);
+// shuffles across quarters are slow. As a shuffle of compiler vectors, GCC 12 makes the load of
+// AVX-512 a store to the stack and a load that has to wait for it, five times slower in all.
+template <class F>
+SKPRUNE_INLINE F load_weight_quad(const float* aligned) {
+#if defined(__AVX512F__)
+    if constexpr (kLanesOf<F> == 16) return _mm512_broadcast_f32x4(_mm_load_ps(aligned));
+#endif
+#if defined(__AVX2__)
+    if constexpr (kLanesOf<F> == 8) {
+        return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(aligned));
+    }
+#endif
+    if constexpr (kLanesOf<F> == 4) return load<F>(aligned);
 }
 
-SKPRUNE_INLINE WeightQuad load_weight_quad(const float* aligned) {
-    return repeat_quarter(*reinterpret_cast<const Quarter*>(aligned),
-                          std::make_index_sequence<kLanes>());
+template <class F, std::size_t E, std::size_t... I>
+SKPRUNE_INLINE F repeat_element(F quad, std::index_sequence<I...>) {
+    return __builtin_shufflevector(quad, quad, (I / 4 * 4 + E)...);
 }
 
-template <std::size_t E, std::size_t... I>
-SKPRUNE_INLINE Floats repeat_element(WeightQuad x, std::index_sequence<I...>) {
-    return __builtin_shufflevector(x, x, (I / 4 * 4 + E)...);
-}
-
-template <std::size_t E>
-SKPRUNE_INLINE Floats broadcast_element(WeightQuad x) {
-    return repeat_element<E>(x, std::make_index_sequence<kLanes>());
+template <std::size_t E, class F>
+SKPRUNE_INLINE F broadcast_element(F quad) {
+    return repeat_element<F, E>(quad, std::make_index_sequence<kLanesOf<F>>());
 }
 
 // A value from an array of any alignment.
@@ -73,12 +101,6 @@ SKPRUNE_INLINE T read(const char* p) {
     T value;
     std::memcpy(&value, p, sizeof value);
     return value;
-}
-
-SKPRUNE_INLINE bool any_nan(Floats x) {
-    bool found = false;
-    for (int i = 0; i < kLanes; ++i) found |= x[i] != x[i];
-    return found;
 }
 
 }  // namespace skprune::SKPRUNE_ISA

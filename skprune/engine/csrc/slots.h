@@ -38,7 +38,7 @@ public:
     }
 
 private:
-    static constexpr std::int64_t kTileFloats = std::int64_t{1} << 19;  // KB
+    static constexpr std::int64_t kTileFloats = std::int64_t{1} << 19;  // 2 MB
     std::int64_t n_slots_;
     std::vector<std::uint32_t> of_;
 };

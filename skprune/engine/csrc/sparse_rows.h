@@ -48,18 +48,24 @@ void clear(const Slots& slots, const MatrixView& X, std::int64_t from, std::int6
     }
 }
 
-// A row with entries given twice: the sum counts, as everywhere in scipy.
+// A row with entries given twice: the sum counts, as everywhere in scipy, and in its precision.
 template <class T, class Index>
 bool add_up(const Slots& slots, const MatrixView& X, std::int64_t from, std::int64_t to,
-            float* row) {
-    clear<Index>(slots, X, from, to, row);
-    float zero = 0;
+            float* row, T* sums) {
     std::uint32_t slot;
     for (std::int64_t i = from; i < to; ++i) {
         if (!slot_at<Index>(slots, X, i, slot)) return false;
-        if (slot == slots.unread) continue;
-        row[slot] += stored_value<T>(X, i);
-        zero += row[slot] * 0.0f;
+        sums[slot] = 0;
+    }
+    for (std::int64_t i = from; i < to; ++i) {
+        if (!slot_at<Index>(slots, X, i, slot)) return false;
+        sums[slot] += read<T>(X.data + i * static_cast<std::int64_t>(sizeof(T)));
+    }
+    float zero = 0;
+    for (std::int64_t i = from; i < to; ++i) {
+        if (!slot_at<Index>(slots, X, i, slot)) return false;
+        row[slot] = static_cast<float>(sums[slot]);
+        zero += slot == slots.unread ? 0.0f : row[slot] * 0.0f;
     }
     return zero == 0;
 }
@@ -68,7 +74,7 @@ bool add_up(const Slots& slots, const MatrixView& X, std::int64_t from, std::int
 // a branch that no processor foresees.
 template <class T, class Index>
 bool scatter(const Slots& slots, const MatrixView& X, const std::int64_t* starts,
-             std::int64_t n_rows, float* tile) {
+             std::int64_t n_rows, float* tile, T* sums) {
     MatrixView stored = X;
     stored.data += starts[0] * static_cast<std::int64_t>(sizeof(T));
     stored.n_columns = starts[n_rows] - starts[0];
@@ -82,7 +88,9 @@ bool scatter(const Slots& slots, const MatrixView& X, const std::int64_t* starts
             twice |= (tile[slot] != 0) & (slot != slots.unread);
             tile[slot] = stored_value<T>(X, i);
         }
-        if (twice && !add_up<T, Index>(slots, X, starts[r], starts[r + 1], tile)) return false;
+        if (twice && !add_up<T, Index>(slots, X, starts[r], starts[r + 1], tile, sums)) {
+            return false;
+        }
     }
     return true;
 }
@@ -91,13 +99,15 @@ template <class T, class Index, class Walk>
 bool walk_tiles_of(const Slots& slots, const MatrixView& X, std::int64_t first, std::int64_t last,
                    float* tile, const Walk& walk) {
     std::int64_t starts[kSlotRows + 1];
+    const std::int64_t n_tile = last - first < slots.n_rows ? last - first : slots.n_rows;
+    T* sums = reinterpret_cast<T*>(tile + n_tile * slots.stride);
     for (std::int64_t row = first; row < last; row += slots.n_rows) {
         const std::int64_t n = last - row < slots.n_rows ? last - row : slots.n_rows;
         if (row == first) {
             std::memset(tile, 0, static_cast<std::size_t>(n * slots.stride) * sizeof(float));
         }
         if (!read_starts<Index>(X, row, n, starts)) return false;
-        if (!scatter<T, Index>(slots, X, starts, n, tile)) return false;
+        if (!scatter<T, Index>(slots, X, starts, n, tile, sums)) return false;
         walk(row - first, n, reinterpret_cast<const char*>(tile),
              slots.stride * static_cast<std::int64_t>(sizeof(float)));
         if (row + n == last) break;

@@ -18,15 +18,20 @@ constexpr int kChains = 8;
 // A tile of W columns: as many vectors a unit as that is, and outputs to make up the accumulators.
 template <int W>
 struct TileSums {
-    using Value = Floats;
+    using Value = TileFloats<W>;
     static constexpr int kColumns = W < kChains * kLanes ? W : kChains * kLanes;  // at a time
-    static constexpr int kVectors = kColumns / kLanes;
+    static constexpr int kVectors = kColumns / kLanesOf<Value>;
     static constexpr int kGroup = kChains / kVectors;
-    using Quad = WeightQuad;
+    using Quad = Value;
+    static SKPRUNE_INLINE Quad load_quad(const float* weights) {
+        return load_weight_quad<Value>(weights);
+    }
     template <int E>
-    static SKPRUNE_INLINE Floats spread(const Quad& quad) { return broadcast_element<E>(quad); }
+    static SKPRUNE_INLINE Value spread(const Quad& quad) { return broadcast_element<E>(quad); }
     static SKPRUNE_INLINE std::size_t bytes(std::size_t offset) { return offset * kOffsetUnit; }
-    static SKPRUNE_INLINE Floats value(const float* x, int v) { return load(x + v * kLanes); }
+    static SKPRUNE_INLINE Value value(const float* x, int v) {
+        return load<Value>(x + v * kLanesOf<Value>);
+    }
 };
 
 // A lone row reads the stream of one shape, as scalars.
@@ -36,6 +41,7 @@ struct RowSums {
     static constexpr int kVectors = 1;
     static constexpr int kGroup = TileSums<kWidths[kRowShape]>::kGroup;
     struct Quad { const float* weights; };
+    static SKPRUNE_INLINE Quad load_quad(const float* weights) { return {weights}; }
     template <int E>
     static SKPRUNE_INLINE float spread(const Quad& quad) { return quad.weights[E]; }
     static SKPRUNE_INLINE std::size_t bytes(std::size_t offset) {
@@ -43,11 +49,6 @@ struct RowSums {
     }
     static SKPRUNE_INLINE float value(const float* x, int) { return *x; }
 };
-
-SKPRUNE_INLINE void load_quad(const float* weights, WeightQuad& quad) {
-    quad = load_weight_quad(weights);
-}
-SKPRUNE_INLINE void load_quad(const float* weights, RowSums::Quad& quad) { quad.weights = weights; }
 
 // The offsets of four inputs, in one load or two; element E of them.
 struct ShortOffsets {
@@ -81,8 +82,7 @@ SKPRUNE_INLINE void add_slot(const Quad& quad, const Offsets& offsets, const flo
 template <class Sums, int kFirst, class Offset>
 SKPRUNE_INLINE void add_quad(const float* weights, const Offset* offsets_of_slots, const float* in,
                              typename Sums::Value (&sums)[Sums::kGroup][Sums::kVectors]) {
-    typename Sums::Quad quad;
-    load_quad(weights + kFirst, quad);
+    const typename Sums::Quad quad = Sums::load_quad(weights + kFirst);
     const auto offsets = load_offsets(offsets_of_slots + kFirst);
     add_slot<Sums, 0, kFirst>(quad, offsets, in, sums);
     add_slot<Sums, 1, kFirst>(quad, offsets, in, sums);

@@ -55,7 +55,8 @@ void check_tree(const TreeArrays& arrays, std::int64_t n_features) {
 }
 
 std::size_t tile_floats(const Slots& slots, std::int64_t n_rows) {
-    return static_cast<std::size_t>(slots.stride) * std::min(slots.n_rows, n_rows);
+    const std::int64_t n_sums = 2;  // a row of doubles, for entries given twice
+    return static_cast<std::size_t>(slots.stride) * (std::min(slots.n_rows, n_rows) + n_sums);
 }
 
 std::size_t tree_scratch(const TreeView& tree, const MatrixView& X, std::int64_t n_rows) {

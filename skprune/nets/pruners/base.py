@@ -3,15 +3,27 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from inspect import signature
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_array, validate_data
 
 from skprune.base import BasePruner, Pruned, TrainingData
-from skprune.nets import naming_the_extra
+from skprune.nets import check_is_skorch_net, naming_the_extra
+from skprune.nets.rows import (
+    are_several,
+    as_array,
+    halves,
+    is_dataset,
+    is_slice_dataset,
+    n_rows,
+    numbers_of,
+    one_array,
+)
 
 if TYPE_CHECKING:
     from skorch import NeuralNet
@@ -25,6 +37,7 @@ class NetPruner(BasePruner):
     sparsity: float | None
     layers: Sequence[str] | None
     finetune_epochs: int | None
+    refresh_batch_norm: bool
     random_state: Any
     verbose: int
 
@@ -33,13 +46,16 @@ class NetPruner(BasePruner):
         "sparsity": [Interval(Real, 0, 1, closed="both")],
         "layers": [list, tuple, None],
         "finetune_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "refresh_batch_norm": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
     @abstractmethod
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["Recipe", int]:
-        """Say how a net is pruned, and for how many epochs it trains."""
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["Recipe", int]:
+        """Say how a net is pruned, and how long it trains, fine-tuning included."""
 
     def _validation_options(self) -> dict[str, Any]:
         return {"dtype": "numeric", "allow_nd": True}
@@ -52,50 +68,149 @@ class NetPruner(BasePruner):
     def _trains(self) -> bool:
         return not self._is_frozen or bool(self.finetune_epochs)
 
+    def _checked_fit_params(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Copy what skorch's `fit` is to get; refuse what says nothing or cannot be."""
+        if fit_params and not self._trains:
+            raise ValueError(
+                f"fit got {sorted(fit_params)}, which are for training, and a FrozenEstimator is "
+                f"not trained: set finetune_epochs, or leave them out."
+            )
+        epochs = fit_params.get("epochs")
+        if epochs is None:  # as in skorch
+            return {name: value for name, value in fit_params.items() if name != "epochs"}
+        if self._is_frozen:
+            raise ValueError(
+                f"fit got epochs={epochs!r}, but a FrozenEstimator trains for finetune_epochs="
+                f"{self.finetune_epochs!r}: set that, and leave out epochs."
+            )
+        if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
+            raise ValueError(f"epochs must be an int of 0 or more, got {epochs!r}.")
+        return dict(fit_params)
+
+    def _validate_training_data(
+        self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
+    ) -> TrainingData:
+        check_is_skorch_net(self._inner)  # before anything that skorch takes, and others do not
+        if getattr(self._inner, "encodes_labels", False):
+            one_array(X, type(self._inner).__name__)
+            X, y = halves(X) if is_dataset(X) else (as_array(X), as_array(y))
+            return super()._validate_training_data(X, y, sample_weight, fit_params)
+        if y is None and self._trains and not is_dataset(X):
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        y = None if y is None else _checked_targets(y)
+        if _only_skorch_reads(X, self._inner, None if y is None else n_rows(y)):
+            for stale in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
+                delattr(self, stale)
+        else:
+            X = validate_data(self, as_array(X), **self._validation_options())
+            if self._is_frozen:
+                self._check_same_width(X)
+        if y is not None and n_rows(X) != n_rows(y):
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: "
+                f"[{n_rows(X)}, {n_rows(y)}]"
+            )
+        if sample_weight is not None:
+            sample_weight = self._validate_sample_weight(sample_weight, np.empty(n_rows(X)))
+        return TrainingData(X, y, sample_weight, fit_params)
+
     def _prune(self, data: TrainingData) -> Pruned:
         with naming_the_extra(f"{type(self).__name__}.fit"):
-            from skprune.nets.data import Labels, check_is_skorch_net, inputs_for, targets_for
+            from skprune.nets.data import inputs_for, rows_to_try
             from skprune.nets.fallback import engine_or_torch
+            from skprune.nets.precision import check_device
             from skprune.nets.seeding import draw_seed, seeded
+            from skprune.nets.targets import classes_after_training, targets_for
             from skprune.nets.training import measured_sparsity, sparse_weights, train_and_prune
+            from skprune.nets.trial import Trial
 
         net = self._unfitted_or_frozen_copy()
-        check_is_skorch_net(net)
+        check_device(net)
         seed = draw_seed(self.random_state)
         if seed is not None and "random_state" in net.get_params():
             net.set_params(random_state=seed)
-        X = inputs_for(net, data.X)
-        labels = Labels(net, X, data.y) if is_classifier(self) else None
-        y = targets_for(net, data.y if labels is None else labels.encoded)
-        recipe, epochs = self._recipe(net, data)
-        fit_params = data.fit_params
-        if data.sample_weight is not None and epochs:
-            fit_params = {**fit_params, "sample_weight": data.sample_weight}
+        fit_params = self._checked_fit_params(data.fit_params)
+        classifies = is_classifier(self)
+        trial = None
+        if not getattr(net, "encodes_labels", False):
+            trial = Trial(net, data.X, data.y, data.fit_params)
+        X = inputs_for(net, data.X, trial)
+        targets = targets_for(net, data.y, trial, classifies=classifies)
+        y = targets.values
+        own_epochs = fit_params.pop("epochs", net.max_epochs)  # skorch's word for this fit alone
+        if data.sample_weight is not None and self._trains:
+            fit_params["sample_weight"] = data.sample_weight
+        recipe, epochs = self._recipe(net, data, own_epochs)
         with seeded(seed, net.device):
-            history = train_and_prune(net, recipe, epochs, X, y, verbose=self.verbose, **fit_params)
-        if labels is not None:
-            labels.check_outputs(X)
+            history = train_and_prune(
+                net,
+                recipe,
+                own_epochs,
+                epochs,
+                X,
+                y,
+                refresh_batch_norm=self.refresh_batch_norm,
+                verbose=self.verbose,
+                fit_params=fit_params,
+            )
+        few = rows_to_try(X)
+        classes = classes_after_training(net, few, targets) if classifies else None
         with seeded(0, net.device):  # a net that predicts draws from torch's global generator
-            model, unsupported = engine_or_torch(net, X, self.engine)
-            output = _output_form(net, X, labels is not None)
-            row = X[:1].reshape(1, -1) if unsupported is None else X[:1]
-            hidden = model.transform(row)
+            model, unsupported = engine_or_torch(net, few, self.engine, targets.labels)
+            output = _output_form(net, few, data.y, classifies)
+            hidden = model.transform(numbers_of(few) if unsupported is None else few)
         return Pruned(
             estimator=net,
             model=model,
-            sparse_weights=partial(sparse_weights, net, self.layers),
-            sparsity=measured_sparsity(net, self.layers),
+            sparse_weights=partial(sparse_weights, net, recipe.choice),
+            sparsity=measured_sparsity(net, recipe.choice),
             n_features_out=hidden.shape[1],
             history=history,
-            classes=None if labels is None else labels.classes,
+            classes=classes,
             output=output,
             unsupported=unsupported,
         )
 
 
-def _output_form(net: "NeuralNet", X: np.ndarray, classifies: bool) -> dict[str, Any]:
+def _output_form(net: "NeuralNet", X: Any, y: Any, classifies: bool) -> dict[str, Any]:
     """Tell how the net turns outputs into predictions, where that is not a matter of course."""
     if not classifies:
-        return {"flat": net.predict(X[:1]).ndim == 1}
+        shape = y.shape if isinstance(y, np.ndarray) else net.predict(X).shape
+        return {"flat": len(shape) == 1}
     threshold = getattr(net, "threshold", 0.5)  # of skorch's NeuralNetBinaryClassifier
     return {} if threshold == 0.5 else {"threshold": threshold}
+
+
+def _checked_targets(y: Any) -> Any:
+    """Make an array of y, of whatever type and shape; leave alone what holds several arrays."""
+    if are_several(y):
+        return y
+    y = check_array(
+        as_array(y),
+        ensure_2d=False,
+        allow_nd=True,
+        dtype=None,
+        ensure_all_finite=False,
+        input_name="y",
+    )
+    return y if y.dtype.kind != "O" else _of_one_type(y)
+
+
+def _of_one_type(y: np.ndarray) -> np.ndarray:
+    # frames of several types, and old columns of numbers, hold objects
+    numbers = all(isinstance(value, Real) for value in y.flat)
+    return y.astype(np.array(y.tolist()).dtype) if numbers else y
+
+
+def _only_skorch_reads(X: Any, net: Any, n_targets: int | None) -> bool:
+    """Tell whether X is no array, but what skorch hands to a module in parts or piece by piece."""
+    if is_dataset(X) or is_slice_dataset(X) or are_several(X, n_targets):
+        return True
+    columns = set(getattr(X, "columns", ()))
+    forward = getattr(net.module, "forward", None)
+    if not columns or forward is None:
+        return False
+    # skorch hands a frame over column by column
+    return columns <= set(signature(forward).parameters)

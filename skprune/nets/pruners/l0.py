@@ -59,6 +59,9 @@ class L0Pruner(LearnedPruner):
     gate_lr : float, default=None
         Rate of the Adam that trains the gates' own parameters; weights are left to the net's own
         optimizer. None is 1e-3, or more where training is so short that gates could not close.
+    refresh_batch_norm : bool, default=True
+        Whether the running statistics of batch norms, which pruning made stale, are taken anew from
+        the training rows where no training follows the pruning: with ``recovery_fraction=0``, say.
     random_state : int, RandomState or None, default=None
         Seeds the whole training run, as ``torch.manual_seed`` would before a plain ``fit``; global
         generators are left as they were. None uses the net's own `random_state` if it has one,
@@ -88,7 +91,9 @@ class L0Pruner(LearnedPruner):
         and which stands in the weights once the gates are folded; "expected_sparsity", over the
         noise of the gates; "penalty", what the last step added to the loss; "dual", the dual
         variable or None; the net's losses; and "gates", the chance that each gate of each layer is
-        open. See :class:`~skprune.PruningHistoryDisplay`.
+        open. See :class:`~skprune.PruningHistoryDisplay`. "lr" is the
+        learning rate with which the epoch began, and "lr_restarted" whether schedules of the rate
+        began anew with it.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int
@@ -156,6 +161,7 @@ class L0Pruner(LearnedPruner):
         recovery_fraction: float = 0.2,
         finetune_epochs: int | None = None,
         gate_lr: float | None = None,
+        refresh_batch_norm: bool = True,
         random_state: Any = None,
         verbose: int = 0,
         n_jobs: int | None = None,
@@ -174,6 +180,7 @@ class L0Pruner(LearnedPruner):
         self.recovery_fraction = recovery_fraction
         self.finetune_epochs = finetune_epochs
         self.gate_lr = gate_lr
+        self.refresh_batch_norm = refresh_batch_norm
         self.random_state = random_state
         self.verbose = verbose
         self.n_jobs = n_jobs

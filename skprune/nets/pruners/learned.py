@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from skorch import NeuralNet
 
     from skprune.nets.gates import Gate
+    from skprune.nets.layers import Choice
     from skprune.nets.pressure import Pressure
     from skprune.nets.training import Recipe
 
@@ -60,16 +61,20 @@ class LearnedPruner(NetPruner):
     def _check_parameters_agree(self) -> None:
         """Refuse parameters that contradict each other."""
 
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["Recipe", int]:
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["Recipe", int]:
         from skprune.nets.gating import GateRecipe
+        from skprune.nets.layers import Choice, can_have_gate
 
         self._check_parameters_agree()
         target = self._target
+        choice = Choice(self.layers, can_have_gate)
         extra = self.finetune_epochs or 0
-        learning = extra if self._is_frozen else net.max_epochs
-        epochs = extra if self._is_frozen else net.max_epochs + extra
+        learning = extra if self._is_frozen else own_epochs
+        epochs = extra if self._is_frozen else own_epochs + extra
         if target == 0:
-            return _plain_training(self.layers), epochs
+            return _plain_training(choice), epochs
         if not learning:
             name = "finetune_epochs" if self._is_frozen else "max_epochs of the estimator"
             raise ValueError(
@@ -77,27 +82,25 @@ class LearnedPruner(NetPruner):
                 f"net trains; got {learning!r}."
             )
         stop = (1 - self.recovery_fraction) * learning
-        weight = data.sample_weight
         recipe = GateRecipe(
             make_gate=self._make_gate,
             pressure=self._pressure(target, stop),
             sparsity=target,
             stop=stop,
             epochs=epochs,
-            layers=self.layers,
+            choice=choice,
             lr=self.gate_lr,
-            row_weight=1.0 if weight is None else float(weight.mean()),
         )
         return recipe, epochs
 
 
-def _plain_training(layers: Any) -> "Recipe":
+def _plain_training(choice: "Choice") -> "Recipe":
     """Remove nothing: the net trains as it would by itself."""
     from skprune.masks import OneShot
     from skprune.nets.criteria import magnitude
     from skprune.nets.training import ScoreRecipe
 
-    return ScoreRecipe(magnitude, 0.0, OneShot(), start=0, stop=0, layers=layers)
+    return ScoreRecipe(magnitude, 0.0, OneShot(), start=0, stop=0, choice=choice)
 
 
 def warmup(given: Any, epochs: float) -> tuple[float, float]:

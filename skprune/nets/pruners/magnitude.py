@@ -31,11 +31,16 @@ class MagnitudePruner(ScorePruner):
         What is removed as one: single weights.
     layers : sequence of str, default=None
         Names of the layers to prune, as in the module's ``named_modules``; None prunes every
-        Linear and Conv. `sparsity` counts the weights of these layers.
+        Linear, Conv, ConvTranspose, Bilinear, recurrent layer or cell, and the projections of
+        MultiheadAttention. `sparsity` counts the weights of these layers.
     finetune_epochs : int, default=None
         Epochs of training behind the net's own `max_epochs`. None: as many again for
         "one_shot" and "iterative", none for "cubic", whose last part recovers. A frozen
         estimator trains for these epochs only, the schedule running over them.
+    refresh_batch_norm : bool, default=True
+        Whether the running statistics of batch norms, which pruning made stale, are taken anew from
+        the training rows where no training follows the pruning: with ``finetune_epochs=0``, say,
+        or for a frozen net.
     random_state : int, RandomState or None, default=None
         Seeds the whole training run, as ``torch.manual_seed`` would before a plain ``fit``;
         global generators are left as they were. None uses the net's own `random_state` if it
@@ -57,11 +62,13 @@ class MagnitudePruner(ScorePruner):
         `AttributeError` that names the layer if the engine lacks one; predictions then come
         from `estimator_`.
     sparse_weights_ : dict of str to csr_array
-        The pruned layers' weights, (n_out, n_in * kernel size) each.
+        The pruned layers' weights, (n_out, n_in * kernel size) each; a parameter of another
+        layout keeps its first dimension.
     sparsity_ : float
         Zeros in `sparse_weights_` / all their entries.
     pruning_history_ : list of dict
-        One entry an epoch: "epoch", "sparsity" and the net's losses.
+        One entry an epoch: "epoch", "sparsity", "lr", the learning rate with which it began,
+        "lr_restarted", whether schedules of the rate began anew with it, and the net's losses.
     classes_ : ndarray of shape (n_classes,)
         Labels (classifiers).
     n_features_in_ : int
@@ -71,8 +78,9 @@ class MagnitudePruner(ScorePruner):
 
     Notes
     -----
-    Labels are encoded as 0, 1, ... for a net that does not do so itself, so `estimator_` of
-    such a net predicts codes.
+    Labels that the net's loss cannot take, strings among them, are encoded as 0, 1, ...; then
+    `estimator_` predicts codes. All other targets reach the loss as they are. Without an encoding,
+    `predict` gives what that of the net gives: of skorch's own classifiers, numbers of outputs.
 
     While the sparsity is below its target, early stopping does not count, and best scores are
     forgotten when the target is reached, so that a `Checkpoint` keeps a net that is sparse.

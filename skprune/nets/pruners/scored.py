@@ -39,6 +39,7 @@ class ScorePruner(NetPruner):
         granularity: str = "weight",
         layers: Sequence[str] | None = None,
         finetune_epochs: int | None = None,
+        refresh_batch_norm: bool = True,
         random_state: Any = None,
         verbose: int = 0,
         n_jobs: int | None = None,
@@ -51,6 +52,7 @@ class ScorePruner(NetPruner):
         self.granularity = granularity
         self.layers = layers
         self.finetune_epochs = finetune_epochs
+        self.refresh_batch_norm = refresh_batch_norm
         self.random_state = random_state
         self.verbose = verbose
         self.n_jobs = n_jobs
@@ -60,8 +62,11 @@ class ScorePruner(NetPruner):
     def _criterion(self, weight: np.ndarray) -> np.ndarray:
         """Score a layer's weights; the higher, the sooner kept."""
 
-    def _recipe(self, net: "NeuralNet", data: TrainingData) -> tuple["ScoreRecipe", int]:
+    def _recipe(
+        self, net: "NeuralNet", data: TrainingData, own_epochs: int
+    ) -> tuple["ScoreRecipe", int]:
         """Lay the schedule over the epochs that the net trains for."""
+        from skprune.nets.layers import Choice
         from skprune.nets.training import ScoreRecipe
 
         schedule = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
@@ -70,10 +75,10 @@ class ScorePruner(NetPruner):
             start, stop = 0, extra or 0
             epochs = stop
         elif schedule.trains_first:
-            start = net.max_epochs
-            stop = epochs = start + (net.max_epochs if extra is None else extra)
+            start = own_epochs
+            stop = epochs = start + (own_epochs if extra is None else extra)
         else:
-            start, stop = 0, net.max_epochs
+            start, stop = 0, own_epochs
             epochs = stop + (extra or 0)
         recipe = ScoreRecipe(
             criterion=self._criterion,
@@ -83,6 +88,6 @@ class ScorePruner(NetPruner):
             stop=stop,
             allocation=self.allocation,
             granularity=self.granularity,
-            layers=self.layers,
+            choice=Choice(self.layers),
         )
         return recipe, epochs

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_array_max_ulp
 from scipy.sparse import csr_array
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import (
@@ -61,6 +61,10 @@ ROWS = {
     "infinities": WITH_INFINITIES,
     "categories": WITH_CATEGORIES,
 }
+# Sums of leaves are scikit-learn's to the bit. Behind a link both sides call an exp of their own,
+# and numpy has several, by the processor: each may be an ulp off, and a softmax divides two.
+EXPONENTIAL_MEANS = ("poisson", "gamma")
+LINK_ULPS = 4
 MASK = np.isin(np.arange(X.shape[1]), CATEGORIES)
 BALANCED = {"class_weight": "balanced"}
 # estimator, rows, target, whether rows are weighted
@@ -196,7 +200,7 @@ def structure(estimator):
 @pytest.mark.parametrize("engine", ["native", "scipy"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("name", CASES)
-def test_the_engine_predicts_as_scikit_learn_to_the_bit(name, sparsity, engine):
+def test_the_engine_predicts_as_scikit_learn(name, sparsity, engine):
     estimator, rows, y, weight = fit_case(name)
     pruner = CostComplexityPruner(estimator, sparsity=sparsity, engine=engine)
     pruner.fit(rows, y, sample_weight=weight)
@@ -206,11 +210,12 @@ def test_the_engine_predicts_as_scikit_learn_to_the_bit(name, sparsity, engine):
         asked += ["predict_proba", "decision_function"]
         assert hasattr(pruner, "predict_log_proba") == hasattr(plain, "predict_log_proba")
     for seen in (rows, unseen(rows), rows[:1], rows[:9]):
-        assert_array_equal(pruner.predict(seen), inner.predict(seen))
         for ask in asked:
-            answer = getattr(pruner, ask)(seen)
-            if ask != "predict" or not is_classifier(estimator):
-                assert_allclose(answer, getattr(inner, ask)(seen), rtol=1e-12, atol=1e-12)
+            answer, expected = getattr(pruner, ask)(seen), getattr(inner, ask)(seen)
+            if ask == "predict_proba" or getattr(estimator, "loss", "") in EXPONENTIAL_MEANS:
+                assert_array_max_ulp(answer, expected, LINK_ULPS)
+            else:
+                assert_array_equal(answer, expected)
             if sparsity == 0.0:
                 assert_array_equal(getattr(inner, ask)(seen), getattr(plain, ask)(seen))
 
@@ -467,7 +472,9 @@ def test_merged_leaves_change_no_bit(name):
     plain = CostComplexityPruner(estimator, sparsity=0.3).fit(rows, y)
     merged = clone(plain).set_params(merge_equal_leaves=True).fit(rows, y)
     assert_array_equal(merged.decision_function(rows), plain.decision_function(rows))
-    assert_array_equal(merged.predict_proba(rows), merged.estimator_.predict_proba(rows))
+    assert_array_max_ulp(
+        merged.predict_proba(rows), merged.estimator_.predict_proba(rows), LINK_ULPS
+    )
     assert merged.sparsity_ >= plain.sparsity_
 
 

@@ -32,7 +32,7 @@ public:
         if (n_slots_ == 0) return {nullptr, 0, 0, 0};
         // An odd number of cache lines, or all rows would compete for the same few places of it.
         constexpr std::int64_t kLine = 16;
-        const std::int64_t stride = (n_slots_ / kLine + 1 | 1) * kLine;
+        const std::int64_t stride = ((n_slots_ / kLine + 1) | 1) * kLine;
         return {of_.data(), static_cast<std::uint32_t>(n_slots_), stride,
                 std::clamp(kTileFloats / stride, std::int64_t{8}, kSlotRows)};
     }

@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from timing import in_process, in_turns
+from timing import in_process, in_turns, spread
 
 import skprune
 from skprune import CostComplexityPruner, MagnitudePruner, MLPNetClassifier
@@ -55,12 +55,6 @@ def lookup():
     pruner = CostComplexityPruner(frozen, sparsity=0.3).fit(frame, y)
     calls = {"sparse_estimator_": in_process(lambda: pruner.sparse_estimator_)}
     return np.median(in_turns(calls, 0.5)["sparse_estimator_"])
-
-
-def spread(ratios):
-    """Write the median and the two deciles at the ends."""
-    low, middle, high = np.percentile(ratios, [10, 50, 90])
-    return f"{middle:.1f} ({low:.1f}-{high:.1f})"
 
 
 def main():

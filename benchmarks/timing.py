@@ -82,6 +82,12 @@ def in_turns(
     return {name: np.array(t) for name, t in times.items()}
 
 
+def spread(ratios: np.ndarray) -> str:
+    """Write the median and the two deciles at the ends."""
+    low, middle, high = np.percentile(ratios, [10, 50, 90])
+    return f"{middle:.1f} ({low:.1f}-{high:.1f})"
+
+
 def median_interval(values: np.ndarray, confidence: float = 0.95) -> list[float]:
     """Return the median, and the ends of its interval by the sign test: two order statistics.
 

@@ -82,8 +82,8 @@ def _kernel(rng: Rng, kind: str) -> str:
     calls = _noted_calls(rng, kind)
     for _ in range(rng.integers(1, 3)):
         n = rng.integers(len(calls))
-        name, arguments = calls[n]
-        arguments = list(arguments)
+        number, name, given = calls[n]
+        arguments = list(given)
         if arguments:
             i = rng.integers(len(arguments))
             is_rows = name in ("run", "predict", "decide", "apply") and i == 0
@@ -91,22 +91,27 @@ def _kernel(rng: Rng, kind: str) -> str:
                 arguments[i] = _odd_rows(rng, int(rng.integers(1, 40)))
             else:
                 arguments[i] = _spoilt(rng, arguments[i])
-        calls[n] = name, tuple(arguments)
+        calls[n] = number, name, tuple(arguments)
     return _outcome(lambda: _replay(kind, calls))[0]
 
 
-def _noted_calls(rng: Rng, kind: str) -> list[tuple[str, tuple[Any, ...]]]:
+# The number of the object, what was called of it ("" made it), and with what.
+Call = tuple[int, str, tuple[Any, ...]]
+
+
+def _noted_calls(rng: Rng, kind: str) -> list[Call]:
     """Make a model and let it predict; return how it called the class of its kernels."""
-    calls: list[tuple[str, tuple[Any, ...]]] = []
+    calls: list[Call] = []
 
     class Noting:
         def __init__(self, *arguments: Any) -> None:
-            calls.append(("", arguments))
+            self.number = sum(name == "" for _, name, _ in calls)
+            calls.append((self.number, "", arguments))
             self.real = getattr(kernels, kind.capitalize())(*arguments)
 
         def __getattr__(self, name: str) -> Any:
             def call(*arguments: Any) -> Any:
-                calls.append((name, arguments))
+                calls.append((self.number, name, arguments))
                 return getattr(self.real, name)(*arguments)
 
             return call
@@ -126,11 +131,13 @@ def _noted_calls(rng: Rng, kind: str) -> list[tuple[str, tuple[Any, ...]]]:
     return calls
 
 
-def _replay(kind: str, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
-    (_, arguments), *rest = calls
-    native = getattr(kernels, kind.capitalize())(*arguments)
-    for name, arguments in rest:
-        answer = getattr(native, name)(*arguments)
+def _replay(kind: str, calls: list[Call]) -> None:
+    made: list[Any] = []
+    for number, name, arguments in calls:
+        if name == "":
+            made.append(getattr(kernels, kind.capitalize())(*arguments))
+            continue
+        answer = getattr(made[number], name)(*arguments)
         assert answer is None or isinstance(answer, np.ndarray), answer
 
 
@@ -346,7 +353,7 @@ def _sparse(rng: Rng, X: np.ndarray) -> Any:
         X = X.astype(np.float64)
     make = sp.csr_array if rng.random() < 0.5 else sp.csr_matrix
     csr = make(X)
-    if rng.random() < 0.5 and X.dtype.kind == "f":
+    if rng.random() < 0.5:
         csr = _untidy(rng, csr)
     if rng.random() < 0.5:
         csr.indices, csr.indptr = csr.indices.astype(np.int64), csr.indptr.astype(np.int64)
@@ -358,13 +365,19 @@ def _untidy(rng: Rng, csr: Any) -> Any:
     n_rows, n_columns = csr.shape
     row = np.repeat(np.arange(n_rows), np.diff(csr.indptr))
     zeros = rng.integers(0, [max(n_rows, 1), n_columns], (n_rows, 2))
-    half = np.where(abs(csr.data) < 1e-30, 0, csr.data / 2)  # half of the smallest number is none
+    if csr.dtype.kind == "f":
+        # half of the smallest number is none
+        half = np.where(abs(csr.data) < 1e-30, 0, csr.data / 2)
+        rest = np.where(half == 0, csr.data, half)
+    else:
+        half = csr.data if csr.dtype.kind == "b" else csr.data // 2
+        rest = csr.data if csr.dtype.kind == "b" else csr.data - half
     row, column, data = (
         np.concatenate(parts)
         for parts in (
             (row, row, zeros[:, 0]),
             (csr.indices, csr.indices, zeros[:, 1]),
-            (half, np.where(half == 0, csr.data, half), np.zeros(n_rows, csr.dtype)),
+            (half, rest, np.zeros(n_rows, csr.dtype)),
         )
     )
     order = rng.permutation(len(row))

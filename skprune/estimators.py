@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 from warnings import warn
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
@@ -20,6 +20,9 @@ from skprune.engine.checks import refuse_stray_indices
 from skprune.frames import numbers_of
 from skprune.limits import Limits, blanked, most_of
 from skprune.nets.rows import as_array
+
+_DENSE = (np.ndarray, np.memmap)
+_SPARSE = (csr_array, csr_matrix)
 
 
 class Model(Protocol):
@@ -152,25 +155,28 @@ class _SparseEstimator(BaseEstimator):
                 return answers
         return run(self._validate(X), self.n_jobs)
 
-    def _ready(self, X: Any) -> tuple[np.ndarray, str] | None:
+    def _ready(self, X: Any) -> tuple[Any, str] | None:
         """Give rows that the model takes as they are, and what to warn of.
 
         scikit-learn's validation takes 100 microseconds, and 500 of a frame: as much as many
         predictions. None is for what it alone can judge.
         """
-        names = None
-        if type(X) not in (np.ndarray, np.memmap):
+        names, kind = None, type(X)
+        # the engine looks at all that a CSR matrix is made of
+        in_place = kind in _DENSE or (kind in _SPARSE and self._accepts_sparse)
+        if not in_place:
             if (found := numbers_of(X)) is None:
                 return None
             X, names = found
-        model = self.model
+        model, dtype = self.model, getattr(X, "dtype", None)  # that of sparse data, which has any
         if (
-            X.ndim != 2
+            dtype is None
+            or X.ndim != 2
             or X.shape[1] != model.n_features_in
             or X.shape[0] == 0
-            or X.dtype.kind not in "fiub"
-            or X.dtype.itemsize > 8
-            or not (X.dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
+            or dtype.kind not in "fiub"
+            or dtype.itemsize > 8
+            or not (dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
         ):
             return None
         if self.limits is not None and not self.limits.surely_hold(X, most_of(model)):

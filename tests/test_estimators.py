@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -278,6 +279,60 @@ def test_fast_and_validated_path_agree_for_trees(diabetes):
     assert_array_equal(model.predict(rows), model.predict(pd.DataFrame(rows)))
     assert_array_equal(model.predict(rows.astype(np.float64)), model.predict(rows))
     assert (model.transform(rows) != model.transform(rows.tolist())).nnz == 0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("form", [csr_array, csr_matrix])
+def test_csr_rows_go_to_trees_as_they_are(form, dtype, iris, monkeypatch):
+    rows, y = iris
+    rows = np.where(rows > 2, rows, 0).astype(dtype)
+    tree = DecisionTreeClassifier(random_state=0).fit(rows, y)
+    pruner = CostComplexityPruner(FrozenEstimator(tree), sparsity=0.0).fit(rows, y)
+    expected, sparse = tree.predict_proba(form(rows)), form(rows)
+    monkeypatch.setattr("skprune.estimators.validate_data", None)  # slower than most predictions
+    assert_array_equal(pruner.predict_proba(sparse), expected)
+    assert_array_equal(pruner.predict(sparse[:1]), tree.classes_[expected[:1].argmax(axis=1)])
+
+
+def _with(part, values):
+    sparse = csr_array(np.ones((2, 4)))
+    setattr(sparse, part, values)
+    return sparse
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (csr_array(np.ones((2, 3))), "X has 3 features, but CostComplexityPruner is expecting 4"),
+        (csr_array((0, 4)), "Found array with 0 sample"),
+        (csr_array([[1, 1, 1, np.nan]]), "NaN"),
+        (csr_array([[1, 1, np.inf, 1]]), "infinity"),
+        (csr_array([[1, 1, 1e39, 1]]), "infinity or a value too large"),
+        (csr_array(np.ones((2, 4), complex)), "Complex data not supported"),
+        (_with("data", np.ones(7)), "X must be a valid sparse matrix"),
+        (_with("indices", np.full(8, 4)), "X must be a valid sparse matrix"),
+    ],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_csr_rows_that_scikit_learn_refuses_are_refused(missing, rows, message, iris):
+    train, y = iris
+    if missing:  # NaN in dense rows is taken then, in sparse ones it is not
+        train = np.where(RNG.random(train.shape) < 0.1, np.nan, train)
+    pruner = CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.3)
+    pruner.fit(train, y)
+    with pytest.raises(ValueError, match=message), np.errstate(over="ignore"):
+        pruner.predict(rows)
+
+
+def test_csr_rows_have_no_names(iris):
+    rows, y = iris
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    pruner = CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.3)
+    pruner.fit(frame, y)
+    message = "X does not have valid feature names, but CostComplexityPruner was fitted"
+    with pytest.warns(UserWarning, match=message):
+        answers = pruner.predict(csr_array(rows))
+    assert_array_equal(answers, pruner.predict(frame))
 
 
 def test_pruned_net_runs_where_torch_is_not_installed(iris, tmp_path):

@@ -50,6 +50,7 @@ class Tree:
         right: np.ndarray,
         value: np.ndarray,
         missing_left: np.ndarray,
+        columns: np.ndarray,
         n_features: int,
         allow_nan: bool,
         isa: str,
@@ -57,6 +58,22 @@ class Tree:
     ) -> None: ...
     def predict(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
     def apply(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+    def predict_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        /,
+    ) -> np.ndarray: ...
+    def apply_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        /,
+    ) -> np.ndarray: ...
 
 class Forest:
     def __init__(
@@ -78,6 +95,7 @@ class Forest:
         category_columns: np.ndarray,
         category_starts: np.ndarray,
         categories: np.ndarray,
+        columns: np.ndarray,
         n_features: int,
         is_double: bool,
         allow_nan: bool,
@@ -88,3 +106,27 @@ class Forest:
     def predict(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
     def decide(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
     def apply(self, X: Any, n_threads: int, /) -> np.ndarray | None: ...
+    def predict_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        /,
+    ) -> np.ndarray: ...
+    def decide_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        /,
+    ) -> np.ndarray: ...
+    def apply_csr(
+        self,
+        data: np.ndarray,
+        indices: np.ndarray,
+        starts: np.ndarray,
+        n_threads: int,
+        /,
+    ) -> np.ndarray: ...

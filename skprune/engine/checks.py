@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import index
 from typing import Any
 
@@ -86,9 +86,26 @@ def csr_arrays(X: Any, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         )
     if starts.shape != (X.shape[0] + 1,) or starts[0] != 0:
         raise ValueError("X must be a valid sparse matrix, but its indptr does not fit its shape.")
+    if data.dtype.kind != "f":
+        # of entries given twice integers are added up as integers
+        rows = refuse_stray_indices(rows)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+            data, indices, starts = rows.data, rows.indices, rows.indptr
     index = np.result_type(indices, starts, np.int32)
     data = as_matrix(data[None], data.size)[0]
     return _readable(data, data.dtype), _readable(indices, index), _readable(starts, index)
+
+
+def on_csr(run: Callable[..., np.ndarray], X: Any, n_features: int, *options: Any) -> np.ndarray:
+    """Return ``run(data, indices, starts, *options)`` for the arrays of a sparse ``X``."""
+    try:
+        return run(*csr_arrays(X, n_features), *options)
+    except NonFiniteError:
+        # the kernel looks at the indices, too, but does not say which of both was wrong
+        refuse_stray_indices(X)
+        raise
 
 
 def _readable(vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -108,7 +125,9 @@ def _refuse_shape_and_type(X: Any, n_features: int) -> None:
         raise ValueError(f"X must be numeric (float, int or bool), but its dtype is {dtype}.")
 
 
-def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.ndarray]:
+def dense_parts(
+    X: Any, n_features: int, dtype: str = "float32", allow_nan: bool = True
+) -> Iterator[np.ndarray]:
     """Give a sparse ``X`` as dense float matrices of a few rows each, never all of it at once.
 
     What is no float is converted to `dtype`.
@@ -123,7 +142,10 @@ def dense_parts(X: Any, n_features: int, dtype: str = "float32") -> Iterator[np.
     rows = refuse_stray_indices(X).tocsr()
     n_rows = max(8, _DENSE_ENTRIES // max(1, n_features))
     for first in range(0, max(1, rows.shape[0]), n_rows):
-        yield as_matrix(rows[first : first + n_rows].toarray(), n_features, dtype)
+        part = as_matrix(rows[first : first + n_rows].toarray(), n_features, dtype)
+        if not allow_nan and np.isnan(part).any():
+            raise non_finite()
+        yield part
 
 
 def refuse_stray_indices(X: Any) -> Any:

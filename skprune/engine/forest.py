@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import expit, softmax
 
-from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite
+from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite, on_csr
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import MAX_WIDTH, checked_rows, table
-from skprune.engine.tree import checked_vector, node_values, refuse_bad_splits, whole_number
+from skprune.engine.tree import (
+    checked_vector,
+    columns_read,
+    node_values,
+    refuse_bad_splits,
+    whole_number,
+)
 from skprune.indices import with_short_indices
 
 Floats = NDArray[np.float64]
@@ -90,7 +96,8 @@ class Forest:
     dtype : {"float32", "float64"}, default="float32"
         What values of ``X`` are compared as.
     allow_nan : bool, default=False
-        Whether ``X`` may hold NaN. Columns of categories always may.
+        Whether ``X`` may hold NaN. Columns of categories always may; sparse rows that are compared
+        as float32 may not, as in scikit-learn.
     allow_infinity : bool, default=None
         Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
         what is too large.
@@ -198,6 +205,7 @@ class Forest:
         self.engine = choose_engine(engine)
         self._requested = engine
         self._native = self._compile() if self.engine == "native" else None
+        self._native_csr: Any = None
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return the answers of the trees together.
@@ -205,8 +213,9 @@ class Forest:
         Parameters
         ----------
         X : array-like or sparse array of shape (n_rows, n_features_in)
-            float32 and float64 arrays of any strides are read in place. Sparse ones are made dense
-            a few rows at a time.
+            float32 and float64 arrays of any strides are read in place, and so are those of a CSR
+            matrix, of which entries given twice are added up. With dtype="float64" sparse ones are
+            made dense a few rows at a time.
         n_jobs : int or None, default=1
             Threads; -1 uses every core.
 
@@ -221,7 +230,7 @@ class Forest:
         """
         if self._native is None:
             return self.predict_at(self.apply(X, n_jobs))
-        return self._run(self._native.predict, X, n_jobs)
+        return self._run("predict", X, n_jobs)
 
     def decision(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
         """Return what `predict` puts through the link.
@@ -234,7 +243,7 @@ class Forest:
         """
         if self._native is None:
             return self.decision_at(self.apply(X, n_jobs))
-        return self._run(self._native.decide, X, n_jobs)
+        return self._run("decide", X, n_jobs)
 
     def predict_at(self, nodes: Ints) -> np.ndarray:
         """Return the answers for rows whose node in each tree is known already.
@@ -280,7 +289,7 @@ class Forest:
         -------
         ndarray of shape (n_rows, n_trees), int64
         """
-        return self._run(self._descend if self._native is None else self._native.apply, X, n_jobs)
+        return self._run("apply", X, n_jobs)
 
     def transform(self, X: Any, n_jobs: int | None = 1) -> csr_array:
         """Return which leaf of each tree every row reaches, as ones.
@@ -362,18 +371,30 @@ class Forest:
         )
         return {name: getattr(self, name) for name in names}
 
-    def _run(self, answer: Callable[..., Any], X: Any, n_jobs: int | None) -> np.ndarray:
+    def _run(self, method: str, X: Any, n_jobs: int | None) -> np.ndarray:
         threads = n_threads(n_jobs)
-        if self._native is not None and (result := answer(X, threads)) is not None:
+        if self._native is None:
+            if not issparse(X):
+                return self._descend(X)
+            return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
+        answer = getattr(self._native, method)
+        if (result := answer(X, threads)) is not None:
             return result
-        if issparse(X):
-            dense = dense_parts(X, self.n_features_in, self.dtype)
-            parts = [answer(part, threads) for part in dense]
-            return np.concatenate(parts)
-        # no float matrix of the right width that C++ can read in place
-        return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
+        if not issparse(X):
+            # no float matrix of the right width that C++ can read in place
+            return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
+        if self.dtype == "float64":
+            return np.concatenate([answer(part, threads) for part in self._dense_parts(X)])
+        if self._native_csr is None:
+            self._native_csr = self._compile(for_csr=True)
+        run = getattr(self._native_csr, f"{method}_csr")
+        return on_csr(run, X, self.n_features_in, threads)
 
-    def _descend(self, X: Any, threads: int) -> Ints:
+    def _dense_parts(self, X: Any) -> Iterator[np.ndarray]:
+        doubles = self.dtype == "float64"
+        return dense_parts(X, self.n_features_in, self.dtype, allow_nan=doubles)
+
+    def _descend(self, X: Any) -> Ints:
         """Return the leaves of rows by numpy: all rows go down all trees a level at a time."""
         X = self._numbered(X)
         node = np.repeat(self.tree_starts[np.newaxis, :-1], len(X), axis=0).ravel()
@@ -542,8 +563,11 @@ class Forest:
                 )
         return checked or None
 
-    def _compile(self) -> Any:
+    def _compile(self, for_csr: bool = False) -> Any:
         assert kernels is not None
+        feature, columns = self.feature, np.zeros(0, dtype=np.uint32)
+        if for_csr:
+            feature, columns = columns_read(feature, self.left != _LEAF)
         none, known = np.zeros(0, dtype=np.int64), self.categories or {}
         lengths = [len(values) for values in known.values()]
         marked = None if self.by_category is None else np.flatnonzero(self.by_category)
@@ -555,7 +579,7 @@ class Forest:
         if self.left_categories is not None:
             sets = np.ascontiguousarray(self.left_categories[marked])
         return kernels.Forest(
-            self.feature,
+            feature,
             self.threshold,
             self.left,
             self.right,
@@ -572,9 +596,10 @@ class Forest:
             np.array(list(known), dtype=np.int64),
             np.cumsum([0, *lengths], dtype=np.int64),
             np.concatenate([np.zeros(0), *known.values()]),
+            columns,
             self.n_features_in,
             self.dtype == "float64",
-            self.allow_nan,
+            self.allow_nan and not for_csr,
             self.allow_infinity,
             isa(),
         )

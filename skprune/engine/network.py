@@ -12,13 +12,11 @@ from scipy.sparse import csr_array, csr_matrix, issparse
 
 from skprune.engine.activations import ACTIVATIONS, activate
 from skprune.engine.checks import (
-    NonFiniteError,
     as_finite_float32,
     as_matrix,
-    csr_arrays,
     dense_parts,
     n_threads,
-    refuse_stray_indices,
+    on_csr,
 )
 from skprune.engine.native import choose_engine, isa, kernels
 from skprune.engine.planning import (
@@ -289,12 +287,7 @@ class Network:
 
     def _run_csr(self, X: Any, threads: int, depth: int) -> np.ndarray:
         assert self._native is not None
-        try:
-            return self._native.run_csr(*csr_arrays(X, self.n_features_in), threads, depth)
-        except NonFiniteError:
-            # the kernel looks at the indices, too, but does not say which of both was wrong
-            refuse_stray_indices(X)
-            raise
+        return on_csr(self._native.run_csr, X, self.n_features_in, threads, depth)
 
     def _dense_parts(self, X: Any) -> Iterable[Any]:
         return dense_parts(X, self.n_features_in) if issparse(X) else [X]

@@ -49,6 +49,7 @@ TREE = {
     "value": np.zeros((3, 1)),
     "missing_left": np.zeros(3, bool),
 }
+DENSE = np.zeros(0, np.uint32)  # the columns of sparse rows that splits read: none
 BAD_TREES = {
     "feature": [np.array([4, -2, -2]), np.array([-1, -2, -2]), np.array([0])],
     "threshold": [np.array([np.nan, 0.0, 0.0]), np.zeros(2)],
@@ -69,6 +70,7 @@ FOREST = TREE | {
     "category_columns": np.array([0]),
     "category_starts": np.array([0, 2]),
     "categories": np.array([1.0, 4.0]),
+    "columns": DENSE,
     "n_features": 4,
     "is_double": True,
     "allow_nan": False,
@@ -120,11 +122,11 @@ def test_depths_that_are_not_there_are_refused(depth):
 @pytest.mark.parametrize(("name", "value"), bad(BAD_TREES))
 def test_bad_trees_are_refused(name, value):
     with pytest.raises(ValueError, match=r"."):
-        kernels.Tree(*(TREE | {name: value}).values(), 4, False, isa())
+        kernels.Tree(*(TREE | {name: value}).values(), DENSE, 4, False, isa())
 
 
 def test_good_ones_are_not():
-    tree = kernels.Tree(*TREE.values(), 4, False, isa())
+    tree = kernels.Tree(*TREE.values(), DENSE, 4, False, isa())
     assert tree.predict(np.zeros((2, 4)), 1).shape == (2, 1)
 
 

@@ -28,7 +28,7 @@ def run_python(*arguments, **environment):
 
 @pytest.mark.parametrize("name", [name for name in USABLE if name != isa()])
 def test_the_kernels_of_every_instruction_set(name):
-    kinds = ("network", "tree", "forest", "input", "binding", "safety")
+    kinds = ("network", "tree", "forest", "input", "binding", "safety", "sparse_rows")
     tests = [str(HERE / f"test_{kind}.py") for kind in kinds]
     # The shared conftest imports torch, for which these tests have no use.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--noconftest", "-k", "not torch"]

@@ -23,7 +23,7 @@ from skprune import SparseClassifier, SparseRegressor
 from skprune.engine import Forest, Layer, Network, Tree, isa
 from skprune.engine.native import kernels
 from tests.engine.cases import random_network
-from tests.engine.test_binding import FOREST, TREE
+from tests.engine.test_binding import DENSE, FOREST, TREE
 
 N = 6  # features of every model here
 ENGINES = ["native", "scipy"]
@@ -245,7 +245,7 @@ class TestKernels:
     @pytest.mark.parametrize("name", ["feature", "threshold", "left", "right", "value"])
     def test_arrays_that_are_not_aligned_are_refused(self, name):
         with pytest.raises(ValueError, match="not aligned"):
-            kernels.Tree(*(TREE | {name: unaligned(TREE[name])}).values(), 4, False, isa())
+            kernels.Tree(*(TREE | {name: unaligned(TREE[name])}).values(), DENSE, 4, False, isa())
 
     def test_models_take_arrays_that_are_not_aligned(self):
         X = csr_array(rows())

@@ -81,6 +81,41 @@ bool view_matrix(const BufferLock& buffer, std::int64_t n_columns, MatrixView& X
     return true;
 }
 
+// The Python side words errors for users; this is what keeps any call at all from crashing.
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+// numpy has arrays that start at any byte; numbers are read from where numbers may stand.
+template <class... Arrays>
+void require_aligned(const Arrays&... arrays) {
+    const auto check = [](const auto& array) {
+        const auto address = reinterpret_cast<std::uintptr_t>(array.data());
+        require(address % alignof(decltype(*array.data())) == 0, "an array is not aligned");
+    };
+    (check(arrays), ...);
+}
+
+// The arrays of a CSR matrix, at which nobody has looked.
+template <class Value, class Index>
+MatrixView view_csr(const Array<Value>& data, const Array<Index>& indices,
+                    const Array<Index>& starts, std::int64_t n_columns) {
+    require_aligned(data, indices, starts);
+    require(starts.shape(0) >= 1, "starts are too few");
+    MatrixView X{};
+    X.data = reinterpret_cast<const char*>(data.data());
+    X.n_rows = static_cast<std::int64_t>(starts.shape(0)) - 1;
+    X.n_columns = n_columns;
+    X.is_double = sizeof(Value) == sizeof(double);
+    // never null, because that would say that X is dense
+    static const Index none = 0;
+    X.indices = indices.shape(0) ? indices.data() : &none;
+    X.starts = starts.data();
+    X.is_long = sizeof(Index) == sizeof(std::int64_t);
+    X.n_stored = static_cast<std::int64_t>(std::min(data.shape(0), indices.shape(0)));
+    return X;
+}
+
 // numpy.empty and the dtypes that it is called with: an array made this way costs a quarter of one
 // that comes through DLPack. Looked up on import and never freed, as they must outlive every call.
 struct Numpy {
@@ -112,21 +147,6 @@ nb::object filled(const nb::object& empty, const nb::object& shape, const nb::ob
     const nb::object error = checks.attr("non_finite")(allow_nan, allow_infinity);
     PyErr_SetObject(error.type().ptr(), error.ptr());
     throw nb::python_error();
-}
-
-// The Python side words errors for users; this is what keeps any call at all from crashing.
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
-}
-
-// numpy has arrays that start at any byte; numbers are read from where numbers may stand.
-template <class... Arrays>
-void require_aligned(const Arrays&... arrays) {
-    const auto check = [](const auto& array) {
-        const auto address = reinterpret_cast<std::uintptr_t>(array.data());
-        require(address % alignof(decltype(*array.data())) == 0, "an array is not aligned");
-    };
-    (check(arrays), ...);
 }
 
 // As planning.MAX_WIDTH: sizes in bytes of what tiles hold stay far below 2^63.
@@ -211,20 +231,7 @@ public:
     nb::object run_csr(const Array<Value>& data, const Array<Index>& indices,
                        const Array<Index>& starts, int n_threads, int depth) const {
         require_depth(depth);
-        require_aligned(data, indices, starts);
-        require(starts.shape(0) >= 1, "starts are too few");
-        MatrixView view{};
-        view.data = reinterpret_cast<const char*>(data.data());
-        view.n_rows = static_cast<std::int64_t>(starts.shape(0)) - 1;
-        view.n_columns = network_.n_features();
-        view.is_double = sizeof(Value) == sizeof(double);
-        // never null, because that would say that X is dense
-        static const Index none = 0;
-        view.indices = indices.shape(0) ? indices.data() : &none;
-        view.starts = starts.data();
-        view.is_long = sizeof(Index) == sizeof(std::int64_t);
-        view.n_stored = static_cast<std::int64_t>(std::min(data.shape(0), indices.shape(0)));
-        return run_view(view, n_threads, depth);
+        return run_view(view_csr(data, indices, starts, network_.n_features()), n_threads, depth);
     }
 
 private:
@@ -270,32 +277,57 @@ private:
 class BoundTree {
 public:
     BoundTree(const Numpy& numpy, const skprune::TreeArrays& arrays, std::int64_t n_features,
-              bool allow_nan, const std::string& isa)
+              const skprune::SlotMap& columns, bool allow_nan, const std::string& isa)
         : numpy_(numpy),
           allow_nan_(allow_nan),
-          tree_(arrays, n_features, allow_nan, kernels_named(isa)) {}
+          tree_(arrays, n_features, columns, allow_nan, kernels_named(isa)) {}
 
     nb::object predict(nb::handle X, int n_threads) const {
+        return dense(X, [&](const MatrixView& view) { return values(view, n_threads); });
+    }
+    nb::object apply(nb::handle X, int n_threads) const {
+        return dense(X, [&](const MatrixView& view) { return leaves(view, n_threads); });
+    }
+
+    // The arrays of a CSR matrix; NonFiniteError also where an index is out of range: which of both
+    // is for the caller to find out.
+    template <class Value, class Index>
+    nb::object predict_csr(const Array<Value>& data, const Array<Index>& indices,
+                           const Array<Index>& starts, int n_threads) const {
+        require(tree_.takes_sparse(), "this tree is for dense rows");
+        return values(view_csr(data, indices, starts, tree_.n_features()), n_threads);
+    }
+    template <class Value, class Index>
+    nb::object apply_csr(const Array<Value>& data, const Array<Index>& indices,
+                         const Array<Index>& starts, int n_threads) const {
+        require(tree_.takes_sparse(), "this tree is for dense rows");
+        return leaves(view_csr(data, indices, starts, tree_.n_features()), n_threads);
+    }
+
+private:
+    template <class Answer>
+    nb::object dense(nb::handle X, const Answer& answer) const {
+        require(!tree_.takes_sparse(), "this tree is for sparse rows");
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
         MatrixView view{};
         if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
+        return answer(view);
+    }
+
+    nb::object values(const MatrixView& view, int n_threads) const {
         const nb::tuple shape = nb::make_tuple(view.n_rows, tree_.n_values());
         return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, false, [&](void* out) {
             return tree_.predict(view, checked_threads(n_threads), static_cast<double*>(out));
         });
     }
 
-    nb::object apply(nb::handle X, int n_threads) const {
-        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view{};
-        if (!view_matrix(in, tree_.n_features(), view)) return nb::none();
+    nb::object leaves(const MatrixView& view, int n_threads) const {
         const nb::int_ shape(view.n_rows);
         return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, false, [&](void* out) {
             return tree_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
         });
     }
 
-private:
     const Numpy& numpy_;
     bool allow_nan_;
     Tree tree_;
@@ -304,44 +336,83 @@ private:
 class BoundForest {
 public:
     BoundForest(const Numpy& numpy, const skprune::ForestArrays& arrays, std::int64_t n_features,
-                bool is_double, bool allow_nan, bool allow_infinity,
-                const std::string& isa)
+                const skprune::SlotMap& columns, bool is_double, bool allow_nan,
+                bool allow_infinity, const std::string& isa)
         : numpy_(numpy),
           allow_nan_(allow_nan),
           allow_infinity_(allow_infinity),
-          forest_(arrays, n_features, is_double, allow_nan, allow_infinity, kernels_named(isa)) {}
+          forest_(arrays, n_features, columns, is_double, allow_nan, allow_infinity,
+                  kernels_named(isa)) {}
 
     nb::object predict(nb::handle X, int n_threads) const {
-        return sums(X, forest_.n_answers(), [&](const MatrixView& view, double* out) {
-            return forest_.predict(view, checked_threads(n_threads), out);
-        });
+        return dense(X, [&](const MatrixView& view) { return answers(view, n_threads); });
     }
-
     nb::object decide(nb::handle X, int n_threads) const {
-        return sums(X, forest_.n_sums(), [&](const MatrixView& view, double* out) {
-            return forest_.decide(view, checked_threads(n_threads), out);
-        });
+        return dense(X, [&](const MatrixView& view) { return sums(view, n_threads); });
+    }
+    nb::object apply(nb::handle X, int n_threads) const {
+        return dense(X, [&](const MatrixView& view) { return leaves(view, n_threads); });
     }
 
-    nb::object apply(nb::handle X, int n_threads) const {
-        const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
-        MatrixView view{};
-        if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
-        const nb::tuple shape = nb::make_tuple(view.n_rows, forest_.n_trees());
-        return filled(numpy_.empty, shape, numpy_.int64, allow_nan_, allow_infinity_, [&](void* out) {
-            return forest_.apply(view, checked_threads(n_threads), static_cast<std::int64_t*>(out));
-        });
+    // As those of a tree.
+    template <class Value, class Index>
+    nb::object predict_csr(const Array<Value>& data, const Array<Index>& indices,
+                           const Array<Index>& starts, int n_threads) const {
+        return answers(sparse(data, indices, starts), n_threads);
+    }
+    template <class Value, class Index>
+    nb::object decide_csr(const Array<Value>& data, const Array<Index>& indices,
+                          const Array<Index>& starts, int n_threads) const {
+        return sums(sparse(data, indices, starts), n_threads);
+    }
+    template <class Value, class Index>
+    nb::object apply_csr(const Array<Value>& data, const Array<Index>& indices,
+                         const Array<Index>& starts, int n_threads) const {
+        return leaves(sparse(data, indices, starts), n_threads);
     }
 
 private:
-    template <class Fill>
-    nb::object sums(nb::handle X, std::int64_t width, const Fill& fill) const {
+    template <class Answer>
+    nb::object dense(nb::handle X, const Answer& answer) const {
+        require(!forest_.takes_sparse(), "this forest is for sparse rows");
         const BufferLock in(X, PyBUF_STRIDES | PyBUF_FORMAT);
         MatrixView view{};
         if (!view_matrix(in, forest_.n_features(), view)) return nb::none();
-        const nb::tuple shape = nb::make_tuple(view.n_rows, width);
-        return filled(numpy_.empty, shape, numpy_.float64, allow_nan_, allow_infinity_,
-                      [&](void* out) { return fill(view, static_cast<double*>(out)); });
+        return answer(view);
+    }
+
+    template <class Value, class Index>
+    MatrixView sparse(const Array<Value>& data, const Array<Index>& indices,
+                      const Array<Index>& starts) const {
+        require(forest_.takes_sparse(), "this forest is for dense rows");
+        return view_csr(data, indices, starts, forest_.n_features());
+    }
+
+    nb::object answers(const MatrixView& view, int n_threads) const {
+        return array(nb::make_tuple(view.n_rows, forest_.n_answers()), numpy_.float64,
+                     [&](void* out) {
+                         return forest_.predict(view, checked_threads(n_threads),
+                                                static_cast<double*>(out));
+                     });
+    }
+    nb::object sums(const MatrixView& view, int n_threads) const {
+        return array(nb::make_tuple(view.n_rows, forest_.n_sums()), numpy_.float64,
+                     [&](void* out) {
+                         return forest_.decide(view, checked_threads(n_threads),
+                                               static_cast<double*>(out));
+                     });
+    }
+    nb::object leaves(const MatrixView& view, int n_threads) const {
+        return array(nb::make_tuple(view.n_rows, forest_.n_trees()), numpy_.int64,
+                     [&](void* out) {
+                         return forest_.apply(view, checked_threads(n_threads),
+                                              static_cast<std::int64_t*>(out));
+                     });
+    }
+
+    template <class Fill>
+    nb::object array(const nb::object& shape, const nb::object& dtype, const Fill& fill) const {
+        return filled(numpy_.empty, shape, dtype, allow_nan_, allow_infinity_, fill);
     }
 
     const Numpy& numpy_;
@@ -349,17 +420,25 @@ private:
     Forest forest_;
 };
 
+// The columns that the splits name; none says that rows are dense.
+skprune::SlotMap slots_of(const Array<std::uint32_t>& columns, std::int64_t n_features) {
+    require_aligned(columns);
+    require(static_cast<std::int64_t>(columns.shape(0)) <= n_features, "columns are too many");
+    return {columns.data(), static_cast<std::int64_t>(columns.shape(0)), n_features};
+}
+
 // Reads the arrays of a forest; what they say is checked where it is laid out.
 void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t>& feature,
                  const Array<double>& threshold, const Array<std::int64_t>& left,
                  const Array<std::int64_t>& right, const Matrix<double>& value,
                  const Array<bool>& missing_left, const Array<std::int64_t>& tree_starts,
                  const Array<std::int64_t>& outputs, const Array<double>& base, double divisor,
-                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set, const Matrix<std::uint32_t>& sets,
+                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set,
+                 const Matrix<std::uint32_t>& sets,
                  const Array<std::int64_t>& category_columns,
                  const Array<std::int64_t>& category_starts, const Array<double>& categories,
-                 std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
-                const std::string& isa) {
+                 const Array<std::uint32_t>& columns, std::int64_t n_features, bool is_double,
+                 bool allow_nan, bool allow_infinity, const std::string& isa) {
     require_aligned(feature, threshold, left, right, value, tree_starts, outputs, base, groups, set,
                     sets, category_columns, category_starts, categories);
     require(is_width(n_features), "n_features is out of range");
@@ -411,7 +490,8 @@ void make_forest(BoundForest* self, const Numpy& numpy, const Array<std::int64_t
         category_starts.data(),
         categories.data(),
     };
-    new (self) BoundForest(numpy, arrays, n_features, is_double, allow_nan, allow_infinity, isa);
+    new (self) BoundForest(numpy, arrays, n_features, slots_of(columns, n_features), is_double,
+                           allow_nan, allow_infinity, isa);
 }
 
 }  // namespace
@@ -446,7 +526,8 @@ NB_MODULE(_kernels, m) {
              [](BoundTree* self, const Array<std::int64_t>& feature, const Array<double>& threshold,
                 const Array<std::int64_t>& left, const Array<std::int64_t>& right,
                 const Matrix<double>& value, const Array<bool>& missing_left,
-                std::int64_t n_features, bool allow_nan, const std::string& isa) {
+                const Array<std::uint32_t>& columns, std::int64_t n_features, bool allow_nan,
+                const std::string& isa) {
                  require_aligned(feature, threshold, left, right, value);
                  const skprune::TreeArrays arrays{
                      static_cast<std::int64_t>(left.shape(0)),
@@ -463,11 +544,19 @@ NB_MODULE(_kernels, m) {
                                              value.shape(0), missing_left.shape(0)}) {
                      require(n == left.shape(0), "the arrays are of different lengths");
                  }
-                 skprune::check_tree(arrays, n_features);
-                 new (self) BoundTree(numpy, arrays, n_features, allow_nan, isa);
+                 new (self) BoundTree(numpy, arrays, n_features, slots_of(columns, n_features),
+                                      allow_nan, isa);
              })
         .def("predict", &BoundTree::predict, nb::arg().none(), nb::arg())
-        .def("apply", &BoundTree::apply, nb::arg().none(), nb::arg());
+        .def("apply", &BoundTree::apply, nb::arg().none(), nb::arg())
+        .def("predict_csr", &BoundTree::predict_csr<float, std::int32_t>)
+        .def("predict_csr", &BoundTree::predict_csr<float, std::int64_t>)
+        .def("predict_csr", &BoundTree::predict_csr<double, std::int32_t>)
+        .def("predict_csr", &BoundTree::predict_csr<double, std::int64_t>)
+        .def("apply_csr", &BoundTree::apply_csr<float, std::int32_t>)
+        .def("apply_csr", &BoundTree::apply_csr<float, std::int64_t>)
+        .def("apply_csr", &BoundTree::apply_csr<double, std::int32_t>)
+        .def("apply_csr", &BoundTree::apply_csr<double, std::int64_t>);
 
     nb::class_<BoundForest>(m, "Forest")
         .def("__init__",
@@ -479,14 +568,26 @@ NB_MODULE(_kernels, m) {
                 int link, const Array<std::int64_t>& groups, const Array<std::int64_t>& set,
                 const Matrix<std::uint32_t>& sets, const Array<std::int64_t>& category_columns,
                 const Array<std::int64_t>& category_starts, const Array<double>& categories,
-                std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
-                const std::string& isa) {
+                const Array<std::uint32_t>& columns, std::int64_t n_features, bool is_double,
+                bool allow_nan, bool allow_infinity, const std::string& isa) {
                  make_forest(self, numpy, feature, threshold, left, right, value, missing_left,
                              tree_starts, outputs, base, divisor, link, groups, set, sets,
-                             category_columns, category_starts, categories, n_features, is_double,
-                             allow_nan, allow_infinity, isa);
+                             category_columns, category_starts, categories, columns, n_features,
+                             is_double, allow_nan, allow_infinity, isa);
              })
         .def("predict", &BoundForest::predict, nb::arg().none(), nb::arg())
         .def("decide", &BoundForest::decide, nb::arg().none(), nb::arg())
-        .def("apply", &BoundForest::apply, nb::arg().none(), nb::arg());
+        .def("apply", &BoundForest::apply, nb::arg().none(), nb::arg())
+        .def("predict_csr", &BoundForest::predict_csr<float, std::int32_t>)
+        .def("predict_csr", &BoundForest::predict_csr<float, std::int64_t>)
+        .def("predict_csr", &BoundForest::predict_csr<double, std::int32_t>)
+        .def("predict_csr", &BoundForest::predict_csr<double, std::int64_t>)
+        .def("decide_csr", &BoundForest::decide_csr<float, std::int32_t>)
+        .def("decide_csr", &BoundForest::decide_csr<float, std::int64_t>)
+        .def("decide_csr", &BoundForest::decide_csr<double, std::int32_t>)
+        .def("decide_csr", &BoundForest::decide_csr<double, std::int64_t>)
+        .def("apply_csr", &BoundForest::apply_csr<float, std::int32_t>)
+        .def("apply_csr", &BoundForest::apply_csr<float, std::int64_t>)
+        .def("apply_csr", &BoundForest::apply_csr<double, std::int32_t>)
+        .def("apply_csr", &BoundForest::apply_csr<double, std::int64_t>);
 }

@@ -120,6 +120,7 @@ std::uint32_t depth_of(const TreeArrays& tree, const std::vector<std::int64_t>& 
 }  // namespace
 
 std::size_t forest_scratch(const ForestView& view, const MatrixView& X, std::int64_t n_rows) {
+    if (view.slots.of != nullptr) return tile_floats(view.slots, n_rows);
     const bool doubles = view.size == NodeSize::doubles;
     const std::int64_t item = doubles ? sizeof(double) : sizeof(float);
     const bool in_place =
@@ -161,14 +162,17 @@ void Forest::lay_out(const ForestArrays& arrays, Buffer<Node>& nodes) {
     }
 }
 
-Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_double, bool allow_nan,
-               bool allow_infinity,
-               const Kernels& kernels)
+Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, const SlotMap& columns,
+               bool is_double, bool allow_nan, bool allow_infinity, const Kernels& kernels)
     : kernels_(kernels),
       n_features_(n_features),
+      slots_(columns),
       divisor_(arrays.divisor),
       link_(arrays.link) {
-    check(arrays, n_features);
+    const std::int64_t width = slots_.width(n_features);
+    check(arrays, width);
+    view_.slots = slots_.view();
+    require(!is_double || !takes_sparse(), "sparse rows are read as floats");
     require(is_double || (arrays.n_categorical == 0 && arrays.set == nullptr),
             "categories are read as doubles");
     const std::int64_t n_nodes = arrays.tree_starts[arrays.n_trees];
@@ -194,7 +198,7 @@ Forest::Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_doub
     if (is_double) {
         view_.size = NodeSize::doubles;
         lay_out(arrays, double_nodes_);
-    } else if (largest <= kShort && n_features <= kShort) {
+    } else if (largest <= kShort && width <= kShort) {
         view_.size = NodeSize::narrow;
         lay_out(arrays, short_nodes_);
     } else {

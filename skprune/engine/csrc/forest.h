@@ -37,8 +37,9 @@ struct ForestArrays {
 class Forest {
 public:
     // Throws std::invalid_argument unless all arrays hang together.
-    Forest(const ForestArrays& arrays, std::int64_t n_features, bool is_double, bool allow_nan, bool allow_infinity,
-           const Kernels& kernels);
+    // Splits name columns of X or, of a forest for sparse rows, their places in `columns`.
+    Forest(const ForestArrays& arrays, std::int64_t n_features, const SlotMap& columns,
+           bool is_double, bool allow_nan, bool allow_infinity, const Kernels& kernels);
     Forest(const Forest&) = delete;
     Forest& operator=(const Forest&) = delete;
 
@@ -46,8 +47,10 @@ public:
     std::int64_t n_trees() const { return view_.n_trees; }
     std::int64_t n_sums() const { return view_.n_sums; }
     std::int64_t n_answers() const;
+    bool takes_sparse() const { return view_.slots.of != nullptr; }
 
-    // Each returns false if X is not finite, where it has to be.
+    // Each takes sparse rows where the forest is for such, and returns false if X is not finite,
+    // where it has to be, or no CSR matrix.
     bool predict(const MatrixView& X, int n_threads, double* out) const;
     bool decide(const MatrixView& X, int n_threads, double* out) const;
     bool apply(const MatrixView& X, int n_threads, std::int64_t* out) const;
@@ -60,6 +63,7 @@ private:
 
     const Kernels& kernels_;
     std::int64_t n_features_;
+    SlotMap slots_;
     double divisor_;
     Link link_;
     Buffer<ShortNode> short_nodes_;  // one of three is filled

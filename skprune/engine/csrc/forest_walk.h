@@ -85,6 +85,48 @@ SKPRUNE_INLINE void walk_rows(const ForestView& f, const Node* nodes, const bool
     for (; d < depth; ++d) step_all();
 }
 
+// All rows down one deep tree, eight at a time. Its branches are of very different lengths, so who
+// has arrived makes room for the next row.
+template <class Node, Gaps kGaps, class Arrived>
+SKPRUNE_INLINE void walk_rows_in_turn(const ForestView& f, const Node* nodes,
+                                      const bool* missing_left, const char* rows,
+                                      std::int64_t stride, std::int64_t n_rows,
+                                      const Arrived& arrived) {
+    constexpr int kRows = 8;
+    constexpr int kSteps = 4;
+    std::uint32_t at[kRows];
+    std::int64_t number[kRows];  // negative: there are no more rows
+    const char* row[kRows];
+    for (int r = 0; r < kRows; ++r) {
+        at[r] = 0;
+        number[r] = r;
+        row[r] = rows + r * stride;
+    }
+    std::int64_t next = kRows, left = n_rows;
+    for (;;) {
+        std::uint32_t before[kRows];
+        for (int s = 0; s < kSteps; ++s) {
+            for (int r = 0; r < kRows; ++r) {
+                before[r] = at[r];
+                at[r] = step<Node, kGaps>(f, nodes, missing_left, at[r], row[r]);
+            }
+        }
+        for (int r = 0; r < kRows; ++r) {
+            if (before[r] != at[r] || number[r] < 0) continue;
+            arrived(number[r], at[r]);
+            if (--left == 0) return;
+            if (next == n_rows) {
+                number[r] = -1;
+                continue;
+            }
+            at[r] = 0;
+            number[r] = next;
+            row[r] = rows + next * stride;
+            ++next;
+        }
+    }
+}
+
 // One row down sixteen trees, or the last few.
 template <class Node, Gaps kGaps>
 SKPRUNE_INLINE void walk_trees(const ForestView& f, const ForestTree* trees, int n_trees,
@@ -137,6 +179,7 @@ template <class Node, Gaps kGaps, class Sink>
 void walk_forest(const ForestView& f, const char* rows, std::int64_t stride, std::int64_t n_rows,
                  const Sink& sink) {
     constexpr int kRows = 8, kTrees = 16;
+    constexpr std::uint32_t kDeep = 20;
     const auto leaf_at = [](const Node* nodes, std::uint32_t at) {
         return Forest<Node>::leaf(nodes[at]);
     };
@@ -157,6 +200,14 @@ void walk_forest(const ForestView& f, const char* rows, std::int64_t stride, std
     for (std::int64_t t = 0; t < f.n_trees; ++t) {
         const ForestTree& tree = f.trees[t];
         const Node* nodes = Forest<Node>::nodes(f) + tree.nodes;
+        if (tree.depth >= kDeep) {
+            const auto arrived = [&](std::int64_t r, std::uint32_t at) {
+                sink(r, t, leaf_at(nodes, at));
+            };
+            walk_rows_in_turn<Node, kGaps>(f, nodes, f.missing_left + tree.nodes, rows, stride,
+                                           n_rows, arrived);
+            continue;
+        }
         std::int64_t done = 0;
         while (done < n_rows) {
             const std::int64_t first = lesser(done, n_rows - kRows);  // the last ones overlap
@@ -280,6 +331,16 @@ inline bool run_forest_double(const ForestView& f, const MatrixView& X, std::int
 
 inline bool run_forest(const ForestView& f, const MatrixView& X, std::int64_t first,
                        std::int64_t last, double* sums, std::uint32_t* leaves, float* scratch) {
+    if (f.slots.of != nullptr) {
+        const auto run = f.size == NodeSize::narrow ? run_forest_on<ShortNode, Gaps::none>
+                                                    : run_forest_on<WideNode, Gaps::none>;
+        const auto walk = [&](std::int64_t row, std::int64_t n, const char* rows,
+                              std::int64_t stride) {
+            run(f, rows, stride, n, sums == nullptr ? nullptr : sums + row * f.n_sums,
+                leaves == nullptr ? nullptr : leaves + row * f.n_trees);
+        };
+        return walk_tiles(f.slots, X, first, last, scratch, walk);
+    }
     const auto run = f.size == NodeSize::narrow ? run_forest_float<ShortNode>
                      : f.size == NodeSize::wide ? run_forest_float<WideNode>
                                                 : run_forest_double;

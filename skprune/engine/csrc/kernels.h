@@ -20,7 +20,8 @@ struct Kernels {
                         std::int64_t last, int depth, float* out, float* scratch);
 
     // The leaf of each of the rows [first, last), as the number of a node, into leaf[0...].
-    // False if a value is infinite, or NaN where the tree does not allow it.
+    // False if a value is infinite, or NaN where the tree does not allow it; of sparse rows, if one
+    // is either, or X no CSR matrix.
     bool (*find_leaves)(const TreeView&, const MatrixView&, std::int64_t first, std::int64_t last,
                         std::uint32_t* leaf, float* scratch);
 
@@ -32,7 +33,8 @@ struct Kernels {
 
 // Floats of scratch memory that the kernels ask for.
 std::size_t network_scratch(const NetworkView&);
-std::size_t tree_scratch(const MatrixView&, std::int64_t n_rows);
+std::size_t tile_floats(const Slots&, std::int64_t n_rows);
+std::size_t tree_scratch(const TreeView&, const MatrixView&, std::int64_t n_rows);
 std::size_t forest_scratch(const ForestView&, const MatrixView&, std::int64_t n_rows);
 
 // The instruction sets that this build has and this processor runs, the best last.

@@ -10,7 +10,9 @@
 namespace skprune {
 namespace {
 
-constexpr std::int64_t kChunk = 64;  // rows a thread takes at a time
+// Rows a thread takes at a time. Of sparse ones more, as each chunk starts with an empty tile.
+constexpr std::int64_t kChunk = 64;
+constexpr std::int64_t kSparseChunk = 8 * kChunk;
 
 }  // namespace
 
@@ -52,14 +54,21 @@ void check_tree(const TreeArrays& arrays, std::int64_t n_features) {
     }
 }
 
-std::size_t tree_scratch(const MatrixView& X, std::int64_t n_rows) {
+std::size_t tile_floats(const Slots& slots, std::int64_t n_rows) {
+    const std::int64_t n_sums = 2;  // a row of doubles, for entries given twice
+    return static_cast<std::size_t>(slots.stride) * (std::min(slots.n_rows, n_rows) + n_sums);
+}
+
+std::size_t tree_scratch(const TreeView& tree, const MatrixView& X, std::int64_t n_rows) {
+    if (tree.slots.of != nullptr) return tile_floats(tree.slots, n_rows);
     const bool in_place = !X.is_double && X.column_stride == sizeof(float);
     return in_place ? 0 : static_cast<std::size_t>(X.n_columns) * n_rows;
 }
 
-Tree::Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan,
-           const Kernels& kernels)
-    : kernels_(kernels), n_features_(n_features), n_values_(arrays.n_values) {
+Tree::Tree(const TreeArrays& arrays, std::int64_t n_features, const SlotMap& columns,
+           bool allow_nan, const Kernels& kernels)
+    : kernels_(kernels), n_features_(n_features), n_values_(arrays.n_values), slots_(columns) {
+    check_tree(arrays, slots_.width(n_features));
     const std::vector<std::int64_t> order = level_order(arrays);
     const std::size_t n = order.size();
     nodes_ = Buffer<Node>(n);
@@ -80,17 +89,18 @@ Tree::Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan,
             next += 2;
         }
     }
-    view_ = TreeView{nodes_.data(), allow_nan};
+    view_ = TreeView{nodes_.data(), slots_.view(), allow_nan};
 }
 
 template <class Answer>
 bool Tree::each_leaf(const MatrixView& X, int n_threads, const Answer& answer) const {
-    const std::int64_t n_chunks = (X.n_rows + kChunk - 1) / kChunk;
+    const std::int64_t n_rows = takes_sparse() ? kSparseChunk : kChunk;
+    const std::int64_t n_chunks = (X.n_rows + n_rows - 1) / n_rows;
     return for_chunks(n_chunks, n_threads, [&](std::int64_t chunk) {
-        const std::int64_t first = chunk * kChunk;
-        const std::int64_t last = std::min(first + kChunk, X.n_rows);
-        const Scratch scratch(tree_scratch(X, last - first));
-        std::uint32_t leaf[kChunk];
+        const std::int64_t first = chunk * n_rows;
+        const std::int64_t last = std::min(first + n_rows, X.n_rows);
+        const Scratch scratch(tree_scratch(view_, X, last - first));
+        std::uint32_t leaf[kSparseChunk];
         if (!kernels_.find_leaves(view_, X, first, last, leaf, scratch.data())) return false;
         for (std::int64_t r = first; r < last; ++r) answer(r, leaf[r - first]);
         return true;

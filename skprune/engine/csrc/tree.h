@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "kernels.h"
+#include "slots.h"
 
 namespace skprune {
 
@@ -36,14 +37,18 @@ void check_tree(const TreeArrays& arrays, std::int64_t n_features);
 
 class Tree {
 public:
-    Tree(const TreeArrays& arrays, std::int64_t n_features, bool allow_nan, const Kernels& kernels);
+    // Splits name columns of X or, of a tree for sparse rows, their places in `columns`.
+    Tree(const TreeArrays& arrays, std::int64_t n_features, const SlotMap& columns, bool allow_nan,
+         const Kernels& kernels);
     Tree(const Tree&) = delete;
     Tree& operator=(const Tree&) = delete;
 
     std::int64_t n_features() const { return n_features_; }
     std::int64_t n_values() const { return n_values_; }
+    bool takes_sparse() const { return view_.slots.of != nullptr; }
 
-    // Each returns false if X is not finite.
+    // Each takes sparse rows where the tree is for such, and returns false if X is not finite, or no
+    // CSR matrix.
     bool predict(const MatrixView& X, int n_threads, double* out) const;
     bool apply(const MatrixView& X, int n_threads, std::int64_t* out) const;
 
@@ -54,6 +59,7 @@ private:
     const Kernels& kernels_;
     std::int64_t n_features_;
     std::int64_t n_values_;
+    SlotMap slots_;
     Buffer<Node> nodes_;
     Buffer<std::int64_t> numbers_;  // of our nodes in the caller's arrays
     Buffer<double> values_;         // in our order

@@ -4,7 +4,7 @@
 // memory, so eight rows walk side by side.
 #pragma once
 
-#include "copy_in.h"
+#include "sparse_rows.h"
 
 namespace skprune::SKPRUNE_ISA {
 
@@ -110,6 +110,13 @@ bool find_leaves_of(const TreeView& tree, const MatrixView& X, std::int64_t firs
 
 inline bool find_leaves(const TreeView& tree, const MatrixView& X, std::int64_t first,
                         std::int64_t last, std::uint32_t* leaf, float* scratch) {
+    if (tree.slots.of != nullptr) {
+        const auto walk = [&](std::int64_t row, std::int64_t n, const char* rows,
+                              std::int64_t stride) {
+            walk_all<false>(tree.nodes, rows, stride, n, leaf + row);
+        };
+        return walk_tiles(tree.slots, X, first, last, scratch, walk);
+    }
     return tree.allow_nan ? find_leaves_of<true>(tree, X, first, last, leaf, scratch)
                           : find_leaves_of<false>(tree, X, first, last, leaf, scratch);
 }

@@ -123,8 +123,19 @@ struct Node {
     std::uint32_t missing_left;
 };
 
+// The columns of sparse rows that the splits of a model read, in places of their own: nodes hold the
+// numbers of these.
+constexpr std::int64_t kSlotRows = 64;
+struct Slots {
+    const std::uint32_t* of;  // of each column of X; null: rows are dense
+    std::uint32_t unread;     // the slot, behind the others, of all that no split reads
+    std::int64_t stride;      // floats from one row of a tile to the next
+    std::int64_t n_rows;      // of a tile, at most kSlotRows
+};
+
 struct TreeView {
     const Node* nodes;
+    Slots slots;
     bool allow_nan;
 };
 
@@ -160,6 +171,7 @@ enum class NodeSize : int { narrow, wide, doubles };
 
 struct ForestView {
     NodeSize size;
+    Slots slots;
     const ShortNode* short_nodes;  // two of three are null
     const WideNode* wide_nodes;
     const DoubleNode* double_nodes;

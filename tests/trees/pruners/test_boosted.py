@@ -568,6 +568,7 @@ def test_a_frozen_ensemble_knows_the_categories_of_its_frame():
         plain = HistGradientBoostingRegressor(loss=loss, **HIST).fit(frame, NUMBERS)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", "sparsity=0.5 was asked for")
             frozen = CostComplexityPruner(FrozenEstimator(plain), sparsity=0.5)
             frozen.fit(frame, NUMBERS)
             fitted = CostComplexityPruner(

@@ -1091,7 +1091,7 @@ def test_requests_tell_whether_weights_are_taken():
     [
         (CostComplexityPruner(DecisionTreeClassifier(max_depth=1), sparsity=0.05), "1"),
         (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=9), sparsity=0.9), "1"),
-        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.05), "0.25"),
+        (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.05), None),
         (L0Pruner(MLPNetClassifier((3,), max_epochs=3), sparsity=0.05), "0.3333"),
         (MagnitudePruner(MLPNetClassifier((9,), max_epochs=1), sparsity=0.05), None),
         (CostComplexityPruner(DecisionTreeClassifier(max_leaf_nodes=5), sparsity=0.2), None),

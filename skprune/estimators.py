@@ -179,7 +179,9 @@ class _SparseEstimator(BaseEstimator):
             or not (dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
         ):
             return None
-        if self.limits is not None and not self.limits.surely_hold(X, most_of(model)):
+        if self.limits is not None and (
+            kind in _SPARSE or not self.limits.surely_hold(X, most_of(model))
+        ):
             return None
         known = self.feature_names_in
         if names is known is None:

@@ -205,8 +205,16 @@ def _checked_targets(y: Any) -> Any:
 
 def _of_one_type(y: np.ndarray) -> np.ndarray:
     # frames of several types, and old columns of numbers, hold objects
-    numbers = all(isinstance(value, Real) for value in y.flat)
-    return y.astype(np.array(y.tolist()).dtype) if numbers else y
+    if all(isinstance(value, Real) for value in y.flat):
+        return y.astype(np.array(y.tolist()).dtype)
+    try:
+        np.unique(y)
+    except TypeError as error:
+        kinds = sorted({type(value).__name__ for value in y.flat})
+        raise ValueError(
+            f"y must hold labels of one type that can be sorted; got {kinds}."
+        ) from error
+    return y
 
 
 def _only_skorch_reads(X: Any, net: Any, n_targets: int | None) -> bool:

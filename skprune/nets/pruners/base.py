@@ -22,6 +22,7 @@ from skprune.nets.rows import (
     halves,
     is_dataset,
     is_slice_dataset,
+    is_stream,
     n_rows,
     one_array,
 )
@@ -136,7 +137,8 @@ class NetPruner(BasePruner):
         fit_params = self._checked_fit_params(data.fit_params)
         classifies = is_classifier(self)
         trial = None
-        if not getattr(net, "encodes_labels", False):
+        # a stream is not converted, so nothing depends on a trial, which might use up its rows
+        if not getattr(net, "encodes_labels", False) and not is_stream(data.X):
             trial = Trial(net, data.X, data.y, data.fit_params)
         X = inputs_for(net, data.X, trial)
         targets = targets_for(net, data.y, trial, classifies=classifies)

@@ -1,5 +1,6 @@
 """What a skorch net wants as X: the dtype that its module takes."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from skprune.nets.precision import float_dtype, numpy_dtype
-from skprune.nets.rows import as_array, each_part, is_dataset, n_rows
+from skprune.nets.rows import as_array, each_part, is_dataset, is_stream, n_rows
 from skprune.nets.trial import Trial, picked
 
 
@@ -75,7 +76,11 @@ def rows_to_try(net: NeuralNet, X: Any) -> Any:
         second one might be a row alone, which not every module takes.
     """
     in_batch = net.get_params_for("iterator_valid").get("batch_size", net.batch_size)
-    return picked(X, np.arange(min(16, n_rows(X), in_batch if in_batch > 1 else 16)))
+    n_tried = min(16, in_batch) if in_batch > 1 else 16
+    if is_stream(X):
+        X = list(islice(X, n_tried))
+        return torch.utils.data.Subset(X, range(len(X)))
+    return picked(X, np.arange(min(n_tried, n_rows(X))))
 
 
 def _floats_of(trial: Trial) -> np.dtype:

@@ -1,6 +1,7 @@
 """Prediction by torch, for a pruned net of which the engine lacks a layer."""
 
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,9 @@ class TorchModel:
         self.net = net
         self.streams = is_dataset(X) or is_slice_dataset(X)
         self.dtypes = None if self.streams else each_part(X, _number_type)
-        rows = as_array(X)
+        rows: Any = None
+        with suppress(ValueError):  # rows that differ in length, which a collate_fn joins
+            rows = as_array(X)
         self.n_features_in: Any = None
         self.dtype: Any = np.dtype(np.float32)
         if _number_type(rows) is not None and rows.ndim > 1:

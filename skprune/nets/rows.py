@@ -42,6 +42,20 @@ def is_dataset(data: Any) -> bool:
     return torch is not None and isinstance(data, torch.utils.data.Dataset)
 
 
+def is_stream(data: Any) -> bool:
+    """Tell whether something is a torch IterableDataset, whose rows only come one after the other.
+
+    Parameters
+    ----------
+    data : object
+
+    Returns
+    -------
+    is_stream : bool
+    """
+    return is_dataset(data) and isinstance(data, sys.modules["torch"].utils.data.IterableDataset)
+
+
 def is_slice_dataset(data: Any) -> bool:
     """Tell whether something is a skorch SliceDataset, one half of a Dataset.
 
@@ -131,7 +145,8 @@ def halves(dataset: Any) -> tuple[Any, Any]:
     X, y : ndarray
         The first and the second of each pair.
     """
-    pairs = [dataset[i] for i in range(len(dataset))]
+    pairs = dataset if is_stream(dataset) else [dataset[i] for i in range(len(dataset))]
+    pairs = list(pairs)
     return _stacked([pair[0] for pair in pairs]), _stacked([pair[1] for pair in pairs])
 
 

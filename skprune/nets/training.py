@@ -478,24 +478,27 @@ def prunable_layers(net: NeuralNet, choice: Choice = EVERY) -> dict[str, Any]:
     ValueError
         If a name is none of such a layer, or if there is nothing to prune.
     """
-    found: dict[str, Any] = {}
-    seen: set[int] = set()
-    for prefix, module in modules_of(net):
-        for name, layer in module.named_modules(prefix=prefix):
-            weights = {id(getattr(layer, key)) for key in weight_names(layer)}
-            if choice.takes(layer) and weights - seen:
-                found[name] = layer
-                seen |= weights
-    if not found:
+    all_of_kind = {
+        name: layer
+        for prefix, module in modules_of(net)
+        for name, layer in module.named_modules(prefix=prefix)
+        if weight_names(layer) and choice.takes(layer)
+    }
+    if not all_of_kind:
         raise ValueError(
             f"estimator has no Linear or Conv layer to prune, nor another layer that can be: "
             f"{net.module!r}."
         )
     layers = choice.layers
-    if layers is not None:
-        if not layers or set(layers) - set(found):
-            raise ValueError(f"layers={layers!r} must name layers among {list(found)}.")
-        found = {name: layer for name, layer in found.items() if name in set(layers)}
+    if layers is not None and (not layers or set(layers) - set(all_of_kind)):
+        raise ValueError(f"layers={layers!r} must name layers among {list(all_of_kind)}.")
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for name, layer in all_of_kind.items():
+        weights = {id(getattr(layer, key)) for key in weight_names(layer)}
+        if (layers is None or name in layers) and weights - seen:
+            found[name] = layer
+            seen |= weights
     computed = [n for n, la in found.items() if set(weight_names(la)) - set(la._parameters)]
     if computed:
         raise ValueError(

@@ -13,6 +13,7 @@ from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 from skorch.helper import SliceDataset, SliceDict
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor
 from skprune.nets.data import inputs_for
@@ -360,3 +361,40 @@ def test_device_that_is_not_there_is_refused_by_name(make, device, iris):
         net = NeuralNetClassifier(UserModule, device=device)
         with pytest.raises(ValueError, match=f"device='{device}'"):
             make(net).fit(*iris)
+
+
+class Stream(IterableDataset):
+    """Rows one after the other, without a length; anew in each epoch, or once."""
+
+    def __init__(self, X, y, once=False):
+        self.rows = list(zip(torch.from_numpy(X), torch.from_numpy(y), strict=True))
+        if once:
+            self.rows = iter(self.rows)
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.filterwarnings("ignore:predict runs the pruned net", "ignore:the net is trained and")
+def test_stream_trains_as_with_plain_skorch(once, iris):
+    net = user_net(max_epochs=1 if once else 2)
+    torch.manual_seed(0)
+    plain = clone(net).fit(Stream(*iris, once), None)
+    torch.manual_seed(0)
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0).fit(Stream(*iris, once))
+    assert len(plain.history[0, "batches"]) == 5
+    for ours, theirs in zip(
+        pruner.estimator_.module_.parameters(), plain.module_.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Softsign])
+@pytest.mark.filterwarnings("ignore:predict runs the pruned net")
+def test_stream_is_predicted(activation, iris):
+    net = user_net(nn.Sequential(nn.Linear(4, 5), activation(), nn.Linear(5, 3)))
+    pruner = MagnitudePruner(net, sparsity=0.5).fit(Stream(*iris))
+    assert_array_equal(pruner.predict(Stream(*iris)), pruner.estimator_.predict(iris[0]))
+    assert pruner.transform(Stream(*iris)).shape == (150, 5)
+    assert pruner.classes_.tolist() == [0, 1, 2]

@@ -469,6 +469,41 @@ def test_trained_net_that_does_not_predict_is_kept(pruner_class, module, labels,
         pruner.predict(iris[0])
 
 
+class Ragged(torch.utils.data.Dataset):
+    """Sentences of one to four words, of which a collate_fn makes batches."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, number):
+        return torch.arange(1 + number % 4), number % 2
+
+
+def padded(items):
+    words, labels = zip(*items, strict=True)
+    return nn.utils.rnn.pad_sequence(words, batch_first=True), torch.tensor(labels)
+
+
+class Sentences(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(4, 3)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, X):
+        return self.out(self.table(X).mean(1))
+
+
+@pytest.mark.filterwarnings(f"ignore:{WARNING}", "ignore:.*are not pruned")
+@pytest.mark.parametrize("pruner_class", [MagnitudePruner, L0Pruner])
+def test_rows_that_a_collate_fn_joins_are_taken(pruner_class):
+    collate = {f"iterator_{kind}__collate_fn": padded for kind in ("train", "valid")}
+    net = user_net(Sentences, max_epochs=1, **collate)
+    pruner = pruner_class(net, sparsity=0.5, random_state=0).fit(Ragged())
+    assert_array_equal(pruner.predict(Ragged()), pruner.estimator_.predict(Ragged()))
+    assert pruner.transform(Ragged()).shape == (40, 3)
+
+
 def test_trained_regressor_that_does_not_predict_is_kept(iris):
     net = NeuralNetRegressor(OnlyTrains, max_epochs=1, train_split=None, verbose=0)
     data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (iris[0], iris[0][:, :3])))

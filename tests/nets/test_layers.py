@@ -132,3 +132,27 @@ def test_weights_that_do_not_train_are_pruned_and_named(iris):
     after = pruner.estimator_.module_.fc1.weight.detach().numpy()
     assert (after == 0).any()
     assert_array_equal(after[after != 0], before[after != 0])
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, X):
+        return self.out(torch.relu(self.second(torch.relu(self.first(X)))))
+
+
+@pytest.mark.parametrize("layers", [["first"], ["second"], ["second", "first"]])
+def test_tied_layers_go_by_either_name_and_count_once(layers, iris):
+    net = user_net(Tied, max_epochs=1)
+    pruner = MagnitudePruner(net, sparsity=0.5, layers=layers, random_state=0).fit(*iris)
+    module = pruner.estimator_.module_
+    assert [weight.shape for weight in pruner.sparse_weights_.values()] == [(4, 4)]
+    assert pruner.sparsity_ == 8 / 16
+    assert module.second.weight is module.first.weight
+    assert int((module.first.weight == 0).sum()) == 8
+    assert (module.out.weight != 0).all()
+    with pytest.raises(ValueError, match=r"layers=\['none'\].* among \['first', 'second', 'out'\]"):
+        pruner.set_params(layers=["none"]).fit(*iris)

@@ -297,6 +297,16 @@ def test_integers_become_floats_where_the_loss_takes_no_others(
     assert saw == ((torch.float32, ()), [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("odd", "kinds"), [(None, "'NoneType', 'str'"), (0, "'int', 'str'"), (np.nan, "'float', 'str'")]
+)
+def test_labels_of_several_types_are_refused(odd, kinds, iris, two):
+    y = np.array(["no", "yes"], dtype=object)[two]
+    y[3] = odd
+    with pytest.raises(ValueError, match=rf"y must hold labels of one type.*\[{kinds}\]"):
+        MagnitudePruner(net_of(NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss)).fit(iris[0], y)
+
+
 @pytest.mark.parametrize("one_class", [False, True])
 @pytest.mark.parametrize(
     ("kind", "criterion", "params"),

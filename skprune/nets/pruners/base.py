@@ -22,6 +22,7 @@ from skprune.nets.rows import (
     halves,
     is_dataset,
     is_slice_dataset,
+    is_stream,
     n_rows,
     one_array,
 )
@@ -136,7 +137,8 @@ class NetPruner(BasePruner):
         fit_params = self._checked_fit_params(data.fit_params)
         classifies = is_classifier(self)
         trial = None
-        if not getattr(net, "encodes_labels", False):
+        # a stream is not converted, so nothing depends on a trial, which might use up its rows
+        if not getattr(net, "encodes_labels", False) and not is_stream(data.X):
             trial = Trial(net, data.X, data.y, data.fit_params)
         X = inputs_for(net, data.X, trial)
         targets = targets_for(net, data.y, trial, classifies=classifies)
@@ -205,8 +207,16 @@ def _checked_targets(y: Any) -> Any:
 
 def _of_one_type(y: np.ndarray) -> np.ndarray:
     # frames of several types, and old columns of numbers, hold objects
-    numbers = all(isinstance(value, Real) for value in y.flat)
-    return y.astype(np.array(y.tolist()).dtype) if numbers else y
+    if all(isinstance(value, Real) for value in y.flat):
+        return y.astype(np.array(y.tolist()).dtype)
+    try:
+        np.unique(y)
+    except TypeError as error:
+        kinds = sorted({type(value).__name__ for value in y.flat})
+        raise ValueError(
+            f"y must hold labels of one type that can be sorted; got {kinds}."
+        ) from error
+    return y
 
 
 def _only_skorch_reads(X: Any, net: Any, n_targets: int | None) -> bool:

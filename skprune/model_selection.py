@@ -176,7 +176,8 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         if hasattr(self.pruner, "steps"):
             advice = " Make PrunerCV the last step of the pipeline, around the pruner."
         raise InvalidParameterError(
-            f"pruner must be a pruner, such as CostComplexityPruner(DecisionTreeClassifier()), "
+            f"The 'pruner' parameter of PrunerCV must be a pruner, such as "
+            f"CostComplexityPruner(DecisionTreeClassifier()), "
             f"got {self.pruner!r}.{advice}"
         )
 

@@ -1158,7 +1158,13 @@ def test_what_cannot_be_wrapped_is_told_how_it_can(kind, estimator, told, iris):
 
 def test_a_search_takes_pruners_alone(iris):
     pruner = CostComplexityPruner(DecisionTreeClassifier())
-    with pytest.raises(TypeError, match=r"(?s)^pruner must be .*PrunerCV the last step of the pi"):
+    with pytest.raises(
+        TypeError,
+        match=r"(?s)'pruner' parameter .*Make PrunerCV the last step",
+    ):
         PrunerCV(make_pipeline(pruner)).fit(*iris)
-    with pytest.raises(TypeError, match=r"^pruner must be .* got DecisionTreeClassifier\(\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"'pruner' parameter .* got DecisionTreeClassifier\(\)",
+    ):
         PrunerCV(DecisionTreeClassifier()).fit(*iris)

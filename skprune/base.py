@@ -189,7 +189,7 @@ class BasePruner(
     n_jobs: int | None
     engine: str
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "n_jobs": [
             Interval(Integral, 1, None, closed="left"),

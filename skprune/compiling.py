@@ -5,6 +5,7 @@ one column of X. A net takes it into the weights of its first layer; a tree take
 thresholds, which are found to the last bit, by bisection over all floats.
 """
 
+import reprlib
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -151,10 +152,23 @@ def _called(name: str, step: Any) -> str:
     return f"step {name!r} ({kind})" if name else kind
 
 
+def _what(name: str, last: Any) -> str:
+    if isinstance(last, type):
+        return f"the class {last.__name__}, not an instance"
+    if last is None or not hasattr(last, "fit"):
+        return reprlib.repr(last)
+    return _called(name, last)
+
+
 def _sparse_estimator(name: str, last: Any) -> Sparse:
     """Give the model of the last step as a sparse estimator."""
-    if hasattr(last, "fit"):
+    if hasattr(last, "fit") and not isinstance(last, type):
         check_is_fitted(last)
+    if getattr(last, "refit", True) is False:
+        raise TypeError(
+            f"{_called(name, last)} has no best_estimator_ to compile: it was fitted with "
+            f"refit=False. Fit it with refit=True, or pass an estimator that is fitted."
+        )
     if isinstance(last, SparseClassifier | SparseRegressor):
         estimator = last
     elif isinstance(last, BasePruner):
@@ -166,9 +180,9 @@ def _sparse_estimator(name: str, last: Any) -> Sparse:
         estimator = _unpruned(kind, last)
     else:
         raise TypeError(
-            f"compile takes a pipeline whose last step is a pruner, a search with best_estimator_, "
-            f"a sparse estimator, a decision tree or a forest, or such an estimator alone, but it "
-            f"is {_called(name, last)}. A model that a pruner takes can be put into one, with "
+            f"what is compiled must be a fitted pruner, a search over pruners, a decision tree or "
+            f"a forest, or a pipeline with one of these as its last step, but it is "
+            f"{_what(name, last)}. A model that a pruner takes can be put into one, with "
             f"sparsity=0 to remove nothing."
         )
     if not isinstance(estimator.model, tuple(_FOLDS)):
@@ -199,8 +213,8 @@ def _unpruned(kind: type[TreeModel], fitted: Any) -> Sparse:
 
 
 _INSTEAD = (
-    "What can be compiled then is the last step alone, whose model reads rows that the steps "
-    "before it have transformed."
+    "The last step alone can be compiled, as pipeline[-1]; it predicts for the rows that "
+    "pipeline[:-1].transform gives."
 )
 
 
@@ -269,6 +283,13 @@ _EFFECTS: dict[type, Callable[[Any], _Effect]] = {
 }
 
 
+# of those of which users name the class otherwise, or that go only as they come
+_NAMES: dict[type, str] = {
+    SelectorMixin: "feature selectors such as SelectKBest",
+    FunctionTransformer: "FunctionTransformer without a function",
+}
+
+
 def _effect(name: str, step: Any) -> _Effect:
     check_is_fitted(step)
     # a subclass with a transform of its own may do anything
@@ -276,8 +297,9 @@ def _effect(name: str, step: Any) -> _Effect:
     kind = next(known, None)
     if kind is None:
         raise TypeError(
-            f"{_called(name, step)} cannot be folded into a sparse model: compile knows "
-            f"{', '.join(kind.__name__ for kind in _EFFECTS)}. {_INSTEAD}"
+            f"{_called(name, step)} cannot be folded into the model: of the steps before it, "
+            f"compile folds {', '.join(_NAMES.get(kind, kind.__name__) for kind in _EFFECTS)}. "
+            f"{_INSTEAD}"
         )
     try:
         return _EFFECTS[kind](step)

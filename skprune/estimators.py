@@ -90,6 +90,15 @@ class _SparseEstimator(BaseEstimator):
         return "allow-nan" if self._allow_nan and not sparse else True  # as scikit-learn's trees
 
     @property
+    def _dtype(self) -> Any:
+        """The types that X is converted to before it is checked."""
+        if hasattr(self.model, "reads"):
+            return "numeric"
+        if self.limits is not None:  # which tell numbers that float32 cannot hold
+            return [np.float64, np.float32]
+        return getattr(self.model, "dtype", np.float32)
+
+    @property
     def _accepts_sparse(self) -> bool:
         return getattr(self.model, "accepts_sparse", False)
 
@@ -204,7 +213,7 @@ class _SparseEstimator(BaseEstimator):
         X = as_array(X)
         allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
-        if not allow_nd and getattr(X, "ndim", 2) > 2:
+        if getattr(self.model, "flattens", False) and getattr(X, "ndim", 2) > 2:
             X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
         if issparse(X) and self._accepts_sparse:
             X = refuse_stray_indices(X)  # which scikit-learn does not look for
@@ -213,9 +222,7 @@ class _SparseEstimator(BaseEstimator):
             X,
             reset=False,
             accept_sparse="csr" if self._accepts_sparse else False,
-            dtype="numeric"
-            if hasattr(self.model, "reads") or self.limits is not None
-            else getattr(self.model, "dtype", np.float32),
+            dtype=self._dtype,
             allow_nd=allow_nd,
             ensure_all_finite=self._finite(issparse(X)),
         )

@@ -17,7 +17,7 @@ import numpy as np
 from skprune import __version__
 from skprune.engine import Forest, Network, Tree
 from skprune.estimators import SparseClassifier, SparseRegressor
-from skprune.saving import sparse_estimator_of
+from skprune.saving import file_name, sparse_estimator_of
 
 # All that is used is as old as this; the operator Gelu is younger, and written out.
 OPSET = 17
@@ -52,7 +52,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
     ImportError
         Where onnx is not installed; it comes with ``pip install skprune[onnx]``.
     TypeError
-        If the model is none of these.
+        If the model is none of these, or `path` names no file.
+    OSError
+        If the file cannot be written.
     TypeError or ValueError
         If a step of a pipeline cannot be folded; as in :func:`compile`, the message names it.
     ValueError
@@ -70,6 +72,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
     >>> [output.name for output in onnx_model.graph.output]
     ['label', 'probabilities']
     """
+    name = None if path is None else file_name(path)
     onnx = _import_onnx()
     estimator = sparse_estimator_of(model, "exported")
     if type(estimator.model) not in _MODELS:
@@ -81,8 +84,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
     sums, answers = _MODELS[type(estimator.model)](graph, estimator.model)
     _ESTIMATORS[type(estimator)](graph, estimator, sums, answers)
     whole = _as_model(graph, estimator)
-    if path is not None:
-        with open(os.fsdecode(path), "wb") as file:
+    if name is not None:
+        with open(name, "wb") as file:
             file.write(whole.SerializeToString())
     return whole
 

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Tags, get_tags, indexable
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -137,8 +137,8 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
     3
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
-        "pruner": [BasePruner],
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "pruner": "no_validation",
         "param_name": [str, None],
         "param_range": [StrOptions({"auto"}), "array-like"],
         "cv": ["cv_object"],
@@ -169,6 +169,18 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         self.n_jobs = n_jobs
         self.refit = refit
 
+    def _check_pruner(self) -> None:
+        if isinstance(self.pruner, BasePruner):
+            return
+        advice = ""
+        if hasattr(self.pruner, "steps"):
+            advice = " Make PrunerCV the last step of the pipeline, around the pruner."
+        raise InvalidParameterError(
+            f"The 'pruner' parameter of PrunerCV must be a pruner, such as "
+            f"CostComplexityPruner(DecisionTreeClassifier()), "
+            f"got {self.pruner!r}.{advice}"
+        )
+
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Score every value on every fold, choose one, and fit the pruner with it.
 
@@ -192,6 +204,7 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         before = vars(self).copy()
         try:
             self._validate_params()
+            self._check_pruner()
             self._search(X, y, params)
         except BaseException:
             self.__dict__ = before

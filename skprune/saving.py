@@ -108,7 +108,7 @@ def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") ->
     >>> bool((model.predict(X) == pruner.predict(X)).all())
     True
     """
-    path = _file_name(path)
+    path = file_name(path)
     data = save_bytes(model, dtype=dtype)
     path = os.path.realpath(path)  # a link stays one, and what it points to is new
     # in the same folder, because only within a file system is renaming all or nothing
@@ -161,7 +161,9 @@ def load(
     --------
     save : Save a file, with an example.
     """
-    name = _file_name(path)
+    name = file_name(path)
+    if isinstance(path, bytes) and not os.path.exists(name):
+        raise _no_name(path)  # mostly the content of a file in place of its name
     # a pipe or a device may never end
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
         raise FileFormatError(f"{name!r} cannot be loaded: it is no regular file")
@@ -173,17 +175,21 @@ def load(
         raise FileFormatError(f"{name!r} cannot be loaded: {error}") from error
 
 
-def _file_name(path: Any) -> str:
+def file_name(path: Any) -> str:
+    """Give the name of a file as a str, or raise a TypeError that says what a path may be."""
     try:
         name = os.fsdecode(path)
     except TypeError:
-        name = "\0"
-    if "\0" in name:  # such as the content of a file in place of its name
-        raise TypeError(
-            f"path must be the name of a file, a str or an os.PathLike, but it is "
-            f"{reprlib.repr(path)}."
-        )
+        raise _no_name(path) from None
+    if not name or "\0" in name:
+        raise _no_name(path)
     return name
+
+
+def _no_name(path: Any) -> TypeError:
+    return TypeError(
+        f"path must be the name of a file, a str or an os.PathLike, but it is {reprlib.repr(path)}."
+    )
 
 
 def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
@@ -310,10 +316,11 @@ def sparse_estimator_of(model: Any, verb: str) -> Any:
     if type(model) in _NAMES:
         return model
     name = type(model).__name__
-    if not hasattr(model, "fit") or isinstance(model, tuple(_NAMES)):  # no subclass comes back
+    no_model = isinstance(model, type) or not hasattr(model, "fit")
+    if no_model or isinstance(model, tuple(_NAMES)):  # no subclass comes back
         raise TypeError(
-            f"{name} cannot be {verb}: pass a SparseClassifier or a SparseRegressor, a fitted "
-            f"pruner, or a fitted pipeline or search around one; got {reprlib.repr(model)}."
+            f"{reprlib.repr(model)} cannot be {verb}: pass a fitted pruner, a fitted pipeline or "
+            f"search around one, or what compile or sparse_estimator_ gives."
         )
     if hasattr(type(model), "sparse_estimator_"):
         try:

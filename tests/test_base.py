@@ -47,6 +47,7 @@ from skprune import (
     MagnitudePruner,
     MLPNetClassifier,
     MLPNetRegressor,
+    PrunerCV,
     SparseClassifier,
     SparseRegressor,
 )
@@ -1138,3 +1139,32 @@ except TypeError as error:
     told = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
     assert told.startswith("estimator must be a skorch net, such as skprune.MLPNetClassifier")
     assert "install" not in told
+
+
+@pytest.mark.parametrize(
+    ("estimator", "told"),
+    [
+        (None, "got None."),
+        (DecisionTreeClassifier, "This is a class: pass an instance."),
+        (make_pipeline(DecisionTreeClassifier()), "Put the pruner into the pipeline, around the"),
+        (torch.nn.Linear(4, 3), "Wrap a module in skorch.NeuralNetClassifier or"),
+    ],
+)
+@pytest.mark.parametrize("kind", [CostComplexityPruner, MagnitudePruner])
+def test_what_cannot_be_wrapped_is_told_how_it_can(kind, estimator, told, iris):
+    with pytest.raises(TypeError, match=r"(?s)^estimator must be a .*" + re.escape(told)):
+        kind(estimator, sparsity=0.5).fit(*iris)
+
+
+def test_a_search_takes_pruners_alone(iris):
+    pruner = CostComplexityPruner(DecisionTreeClassifier())
+    with pytest.raises(
+        TypeError,
+        match=r"(?s)'pruner' parameter .*Make PrunerCV the last step",
+    ):
+        PrunerCV(make_pipeline(pruner)).fit(*iris)
+    with pytest.raises(
+        TypeError,
+        match=r"'pruner' parameter .* got DecisionTreeClassifier\(\)",
+    ):
+        PrunerCV(DecisionTreeClassifier()).fit(*iris)

@@ -614,15 +614,16 @@ def test_a_last_step_that_is_no_model_for_the_engine_is_refused(last):
     name = type(last).__name__
     with pytest.raises(TypeError, match=rf"'{name.lower()}(-2)?' \({name}\)"):
         skprune.compile(pipeline)
-    with pytest.raises(TypeError, match="compile takes a pipeline"):
+    with pytest.raises(TypeError, match="what is compiled must be a fitted pruner"):
         skprune.compile(Pipeline([("nothing", "passthrough")]))
-    with pytest.raises(TypeError, match="estimator"):
-        skprune.compile(X)
+    for stranger in (X, CostComplexityPruner, "model"):
+        with pytest.raises(TypeError, match=r"must be a fitted pruner.* but it is"):
+            skprune.compile(stranger)
 
 
 def test_a_search_that_was_not_refitted_is_refused():
     search = GridSearchCV(TREES["tree"], {"sparsity": [0.5]}, refit=False, cv=2).fit(X, Y)
-    with pytest.raises(TypeError, match=r"best_estimator_.*GridSearchCV"):
+    with pytest.raises(TypeError, match=r"GridSearchCV has no best_estimator_.*refit=True"):
         skprune.compile(search)
 
 

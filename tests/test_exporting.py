@@ -282,7 +282,7 @@ def test_a_pipeline_is_exported_with_all_of_its_steps():
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(None, "NoneType cannot be exported"), (SparseRegressor(_Other()), "it runs a _Other")],
+    [(None, "None cannot be exported"), (SparseRegressor(_Other()), "it runs a _Other")],
 )
 def test_what_cannot_be_exported_is_a_type_error(model, message):
     with pytest.raises(TypeError, match=message):

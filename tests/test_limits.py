@@ -139,6 +139,22 @@ def test_a_compiled_net_answers_where_the_pipeline_does(front):
             assert np.abs(rows[0, read]).max() > FLOAT32_MOST
 
 
+@pytest.mark.parametrize("name", ["tree", "forest", "histograms"])
+def test_rows_of_trees_have_one_dimension(name):
+    pruner = CostComplexityPruner(clone(MODELS[name]), sparsity=0.0).fit(X, Y)
+    pipeline = make_pipeline(StandardScaler(), clone(pruner)).fit(X, Y)
+    for model in (pruner, pruner.sparse_estimator_, skprune.compile(pipeline)):
+        for rows in (X.reshape(-1, 2, 3), X.reshape(-1, 6, 1).tolist()):
+            with pytest.raises(ValueError, match="Found array with dim 3, while dim <= 2"):
+                model.predict(rows)
+
+
+def test_text_that_tells_numbers_is_taken_as_by_the_pipeline():
+    pipeline = make_pipeline(StandardScaler(), CostComplexityPruner(TREE, sparsity=0.0)).fit(X, Y)
+    text = X.astype(str).tolist()
+    assert_array_equal(skprune.compile(pipeline).predict(text), pipeline.predict(text))
+
+
 def test_an_unpruned_bagging_compiles_with_its_limits():
     bagging = clone(BAGGING).fit(X, Y)
     assert_same_answers(skprune.compile(bagging), bagging, sparse=True)

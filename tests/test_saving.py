@@ -267,9 +267,10 @@ class _Other:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (None, "NoneType cannot be saved: pass a SparseClassifier"),
-        (net(), "Network cannot be saved: pass a SparseClassifier"),
-        ("model.skprune", "str cannot be saved: .* fitted pipeline .*; got 'model.skprune'"),
+        (None, "None cannot be saved: pass a fitted pruner"),
+        (net(), r"Network.* cannot be saved: pass a fitted pruner"),
+        (CostComplexityPruner, r"^<class .*> cannot be saved: pass a fitted pruner"),
+        ("model.skprune", "'model.skprune' cannot be saved: .* fitted pipeline .*"),
         (LinearRegression().fit(*IRIS), "LinearRegression cannot be saved: .* it is LinearRegr"),
         (SparseRegressor(_Other()), "SparseRegressor cannot be saved: .* this is a _Other"),
         (SparseClassifier(net(), classes=np.array([1, 2, None])), "classes.0 must be .* strings"),
@@ -338,13 +339,13 @@ def test_a_pipeline_of_a_net_is_saved_with_its_scaler(tmp_path):
 @pytest.mark.parametrize("save", [skprune.save, skprune.to_onnx])
 def test_a_step_that_cannot_be_folded_is_named_with_what_to_do(save, tmp_path):
     for step, error, reason in (
-        (PCA(), TypeError, "compile knows StandardScaler, .*"),
+        (PCA(), TypeError, "compile folds StandardScaler, .* such as SelectKBest, .*"),
         (MinMaxScaler(clip=True), ValueError, ""),
     ):
         pipeline = _pipeline(step).fit(*IRIS)
         name = type(step).__name__
         told = rf"Pipeline cannot be \w+: step '{name.lower()}' \({name}\) cannot be folded.*"
-        with pytest.raises(error, match=told + reason + "the last step alone"):
+        with pytest.raises(error, match=told + reason + r".*pipeline\[-1\]"):
             save(pipeline, tmp_path / "model")
         assert not list(tmp_path.iterdir())
 
@@ -443,12 +444,21 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="has no such device")
-@pytest.mark.parametrize("path", [b"\x00\x01", "\x00", None, 3])
+@pytest.mark.parametrize("path", [b"\x00\x01", "\x00", "", None, 3])
 def test_what_names_no_file_is_refused(path):
     model = SparseClassifier(net(), classes=np.array(["a", "b", "c"]))
-    for call in (skprune.load, lambda path: skprune.save(model, path)):
+    calls = [skprune.load, lambda path: skprune.save(model, path)]
+    if path is not None:  # which writes no ONNX
+        calls.append(lambda path: skprune.to_onnx(model, path))
+    for call in calls:
         with pytest.raises(TypeError, match=r"path must be the name of a file.* but it is"):
             call(path)
+
+
+@pytest.mark.parametrize("content", [b"weights", b"text of a file\n" * 1000])
+def test_content_in_place_of_a_name_is_told_so(content):
+    with pytest.raises(TypeError, match=r"path must be the name of a file.* but it is b'"):
+        skprune.load(content)
 
 
 def test_a_device_is_refused():

@@ -120,6 +120,7 @@ class Network:
 
     accepts_sparse = True
     converts = True  # numbers of any type
+    flattens = True  # rows of more dimensions, as a net's own Flatten does
 
     def __init__(
         self,

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from skprune.advice import advice
+
 
 @contextmanager
 def naming_the_extra(name: str) -> Iterator[None]:
@@ -49,4 +51,5 @@ def check_is_skorch_net(net: Any) -> None:
         raise TypeError(
             f"estimator must be a skorch net, such as skprune.MLPNetClassifier, MLPNetRegressor or "
             f"skorch.NeuralNetClassifier, or a FrozenEstimator around a fitted one; got {net!r}."
+            f"{advice(net)}"
         )

@@ -165,6 +165,10 @@ class _SizedByData(NeuralNet):
         # skorch lists its private bookkeeping too, which no caller can set
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
+    def _get_params_html(self, deep: bool = True, **options: Any) -> Any:
+        # what notebooks show: deeper stand the parameters of skorch's own callbacks, as if changed
+        return super()._get_params_html(deep=False, **options)
+
     def initialize_module(self) -> Self:
         """Build the module for the sizes of the data; `module__...` parameters win."""
         given = self.get_params_for("module")

@@ -12,6 +12,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EpochScoring
 from skorch.dataset import ValidSplit
 from torch import nn
@@ -497,3 +499,15 @@ def test_repr_of_a_fitted_net():
     X, y = load_iris(return_X_y=True)
     net = MLPNetClassifier((4,), max_epochs=1).fit(X, y)
     assert repr(net) == "MLPNetClassifier(hidden_layer_sizes=(4,), max_epochs=1)"
+
+
+@pytest.mark.parametrize("net", [MLPNetClassifier(max_epochs=7), MLPNetRegressor(max_epochs=7)])
+def test_a_notebook_marks_what_was_changed_alone(net):
+    shown = getattr(net, "_get_params_html", None)
+    if shown is None:  # scikit-learn shows no parameters before 1.7
+        assert "MLPNet" in net._repr_html_()
+        return
+    assert tuple(shown().non_default) == ("max_epochs",)
+    page = make_pipeline(StandardScaler(), MagnitudePruner(net))._repr_html_()
+    assert "callbacks__" not in page
+    assert "hidden_layer_sizes" in page

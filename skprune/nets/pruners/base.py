@@ -43,8 +43,9 @@ class NetPruner(BasePruner):
     random_state: Any
     verbose: int
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BasePruner._parameter_constraints,
+        "estimator": "no_validation",  # told what it must be before anything else
         "sparsity": [Interval(Real, 0, 1, closed="both")],
         "layers": [list, tuple, None],
         "finetune_epochs": [Interval(Integral, 0, None, closed="left"), None],

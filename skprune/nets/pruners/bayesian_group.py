@@ -120,7 +120,7 @@ class BayesianGroupPruner(LearnedPruner):
 
     own_rule = "threshold"
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold": -1}
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LearnedPruner._parameter_constraints,
         "threshold": [Interval(Real, None, None, closed="neither"), None],
         "warmup_epochs": [Interval(Integral, 0, None, closed="left"), tuple, list, None],

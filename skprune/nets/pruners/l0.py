@@ -137,7 +137,7 @@ class L0Pruner(LearnedPruner):
 
     own_rule = "lam"
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "lam": 1}
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LearnedPruner._parameter_constraints,
         "lam": [Interval(Real, 0, None, closed="left"), Mapping, None],
         "groups": [StrOptions({"units", "weights"})],

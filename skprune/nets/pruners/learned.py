@@ -30,7 +30,7 @@ class LearnedPruner(NetPruner):
     gate_lr: float | None
     own_rule: ClassVar[str]
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetPruner._parameter_constraints,
         "sparsity": [Interval(Real, 0, 1, closed="both"), None],
         "recovery_fraction": [Interval(Real, 0, 1, closed="left")],

@@ -22,7 +22,7 @@ class ScorePruner(NetPruner):
 
     sparsity: float
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetPruner._parameter_constraints,
         "schedule": [StrOptions(set(SCHEDULES)), Schedule],
         "allocation": [StrOptions(set(ALLOCATIONS))],

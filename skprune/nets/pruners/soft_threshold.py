@@ -119,7 +119,7 @@ class SoftThresholdPruner(LearnedPruner):
 
     own_rule = "threshold_decay"
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold_decay": 1}
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LearnedPruner._parameter_constraints,
         "threshold_decay": [Interval(Real, 0, None, closed="left"), None],
         "s_init": [Interval(Real, -30, 0, closed="left")],

@@ -119,7 +119,7 @@ class VariationalDropoutPruner(LearnedPruner):
 
     own_rule = "threshold"
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "threshold": -1}
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LearnedPruner._parameter_constraints,
         "threshold": [Interval(Real, -8, 8, closed="both"), None],  # log alpha is clipped to it
         "warmup_epochs": [Interval(Integral, 0, None, closed="left"), tuple, list, None],

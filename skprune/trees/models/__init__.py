@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from skprune.advice import advice
 from skprune.trees.models.averaged import AveragedTrees
 from skprune.trees.models.base import TreeModel
 from skprune.trees.models.boosted import GradientBoostedTrees, HistGradientBoostedTrees
@@ -49,5 +50,5 @@ def kind_of(estimator: Any) -> type[TreeModel]:
     raise TypeError(
         f"estimator must be a DecisionTree or ExtraTree, classifier or regressor, an ensemble of "
         f"them ({', '.join(known[1:])}), or a FrozenEstimator around a fitted one; "
-        f"got {estimator!r}."
+        f"got {estimator!r}.{advice(estimator)}"
     )

@@ -59,8 +59,9 @@ class TreePruner(BasePruner):
     allocation: str
     merge_equal_leaves: bool
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BasePruner._parameter_constraints,
+        "estimator": "no_validation",  # told what it must be before anything else
         "sparsity": [Interval(Real, 0, 1, closed="both"), None],
         "allocation": [StrOptions({"global", "uniform"})],
         "merge_equal_leaves": ["boolean"],

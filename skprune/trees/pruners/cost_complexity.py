@@ -104,7 +104,7 @@ class CostComplexityPruner(TreePruner):
     (0.625, 0.973)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TreePruner._parameter_constraints,
         "ccp_alpha": [Interval(Real, 0, None, closed="both"), None],  # infinity is a price
         "max_leaf_nodes": [Interval(Integral, 1, None, closed="left"), None],

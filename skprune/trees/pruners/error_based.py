@@ -119,7 +119,7 @@ class ErrorBasedPruner(TreePruner):
     [22, 13]
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TreePruner._parameter_constraints,
         "confidence": [Interval(Real, 0, 1, closed="neither")],
         "subtree_raising": ["boolean"],

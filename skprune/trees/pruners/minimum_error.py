@@ -93,7 +93,7 @@ class MinimumErrorPruner(TreePruner):
     [22, 13]
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TreePruner._parameter_constraints,
         "m": [Interval(Real, 0, None, closed="left")],
     }

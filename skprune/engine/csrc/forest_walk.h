@@ -159,7 +159,7 @@ SKPRUNE_INLINE void walk_trees(const ForestView& f, const ForestTree* trees, int
 }
 
 // What is done with the leaf that a row has reached in a tree.
-struct Sums {
+struct LeafSums {
     const ForestView& f;
     double* sums;
     template <int kValues>
@@ -225,7 +225,7 @@ void walk_forest(const ForestView& f, const char* rows, std::int64_t stride, std
 template <class Node, Gaps kGaps>
 void run_forest_on(const ForestView& f, const char* rows, std::int64_t stride, std::int64_t n_rows,
                    double* sums, std::uint32_t* leaves) {
-    const Sums to{f, sums};
+    const LeafSums to{f, sums};
     const auto with = [&](const auto& sink) {
         walk_forest<Node, kGaps>(f, rows, stride, n_rows, sink);
     };

@@ -66,6 +66,10 @@ class TreeModel(ABC):
         these, they are worked out from the rows that it was trained on.
         """
 
+    def as_stored(self) -> list[TreeArrays]:
+        """Give the same trees for their leaves alone, which need no rows."""
+        return self.trees(None)
+
     @abstractmethod
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy of the estimator that has these subtrees of its trees."""
@@ -78,6 +82,24 @@ class TreeModel(ABC):
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the model with these trees as one sparse net."""
 
+    def weights_left(self, places: Sequence[tuple[np.ndarray, int]]) -> dict[str, csr_array]:
+        """Write a pruned model as one sparse net, with the splits of the full one.
+
+        Parameters
+        ----------
+        places : sequence of (splits, n_full_splits), one for each tree
+            As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
+
+        Returns
+        -------
+        dict of csr_array
+        """
+        trees = [
+            PrunedTree(nodes, np.arange(nodes.n_nodes), splits, n_full_splits)
+            for nodes, (splits, n_full_splits) in zip(self.as_stored(), places, strict=True)
+        ]
+        return self.sparse_weights(trees)
+
     @property
     def output(self) -> dict[str, Any]:
         """Further arguments of SparseClassifier or SparseRegressor."""
@@ -89,6 +111,21 @@ class TreeModel(ABC):
         if not is_classifier(self.estimator):
             return None
         return np.atleast_1d(self.estimator.n_classes_)
+
+
+def places_left(trees: Sequence[PrunedTree]) -> list[tuple[np.ndarray, int]]:
+    """Tell where the splits of pruned trees were: all that the pruned estimator does not know.
+
+    Parameters
+    ----------
+    trees : sequence of PrunedTree
+
+    Returns
+    -------
+    list of (ndarray of shape (n_splits,), int)
+        The place of each split among those of the full tree, as int32, and how many these are.
+    """
+    return [(tree.splits.astype(np.int32), tree.n_full_splits) for tree in trees]
 
 
 def side_by_side(value: np.ndarray, n_classes: np.ndarray | None) -> np.ndarray:

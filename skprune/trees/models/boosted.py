@@ -67,6 +67,11 @@ class GradientBoostedTrees(TreeModel):
             _with_categories(member, value) for member, value in zip(members, values, strict=True)
         ]
 
+    def as_stored(self) -> list[TreeArrays]:
+        """Give the trees with the values that are stored, which at splits mean nothing."""
+        members = boosting.members(self.estimator)
+        return [_with_categories(member, member.tree.value[:, 0, 0]) for member in members]
+
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy whose trees are these subtrees."""
         return boosting.pruned_copy(

@@ -16,12 +16,12 @@ from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.models.averaged import AveragedTrees
-from skprune.trees.models.base import side_by_side
+from skprune.trees.models.base import places_left, side_by_side
 from skprune.trees.pruners.base import class_positions, outputs_of, train, weights_of_rows
 from skprune.trees.pruners.held_out import hold_out
 from skprune.trees.refit import merge_leaf_pairs, refit_leaves
 from skprune.trees.selection import error_gram, order_trees, prefix_losses
-from skprune.trees.subtrees import PrunedTree, Subtree
+from skprune.trees.subtrees import Subtree
 from skprune.trees.weakest_link import splits_allowed
 
 # Sparsities worth trying where each one costs a refit.
@@ -239,7 +239,7 @@ class ForestPruner(BasePruner):
         return Pruned(
             estimator=pruned.estimator,
             model=engine,
-            sparse_weights=partial(_weights, pruned, trees, chosen.numbers, n_splits),
+            sparse_weights=partial(_weights, pruned, places_left(trees), chosen.numbers, n_splits),
             sparsity=record["sparsity"],
             n_features_out=engine.n_leaves,
             history=[rows.record(chosen.full_loss), record],
@@ -508,10 +508,13 @@ def _sparsity(kept: int, full: int) -> float:
 
 
 def _weights(
-    model: AveragedTrees, trees: list[PrunedTree], numbers: np.ndarray, n_splits: np.ndarray
+    model: AveragedTrees,
+    places: list[tuple[np.ndarray, int]],
+    numbers: np.ndarray,
+    n_splits: np.ndarray,
 ) -> dict[str, csr_array]:
     """Write the trees that are left as a sparse net with the splits of the full forest."""
-    weights = model.sparse_weights(trees)
+    weights = model.weights_left(places)
     starts = np.cumsum([0, *n_splits])
     rows = np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])
     shape = (starts[-1], len(rows))

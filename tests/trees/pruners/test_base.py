@@ -1,14 +1,24 @@
 """What the tree pruners share: merged leaves, and what pruning leaves as it is."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import (
     CostComplexityPruner,
     ErrorBasedPruner,
+    ForestPruner,
     MinimumErrorPruner,
     ReducedErrorPruner,
 )
@@ -103,3 +113,32 @@ def test_pruning_leaves_the_estimator_as_it_was(rule, kind, data):
     tree = clone(TREES[kind])
     clone(RULES[rule]).set_params(estimator=tree).fit(rows, target(kind, outputs), weight)
     assert not hasattr(tree, "tree_")
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        CostComplexityPruner(DecisionTreeClassifier(random_state=0), sparsity=0.5),
+        CostComplexityPruner(RandomForestClassifier(10, random_state=0), sparsity=0.5),
+        CostComplexityPruner(RandomForestClassifier(10, random_state=0), sparsity=0.0),
+        CostComplexityPruner(
+            BaggingClassifier(DecisionTreeClassifier(), max_features=0.5, random_state=0),
+            sparsity=0.5,
+        ),
+        CostComplexityPruner(GradientBoostingClassifier(max_depth=6), sparsity=0.5),
+        CostComplexityPruner(HistGradientBoostingClassifier(max_iter=20), sparsity=0.5),
+        ErrorBasedPruner(DecisionTreeClassifier(random_state=0), subtree_raising=True),
+        ForestPruner(RandomForestClassifier(10, random_state=0), sparsity=0.5, random_state=0),
+    ],
+    ids=lambda pruner: f"{type(pruner).__name__} {type(pruner.estimator).__name__}",
+)
+def test_a_pickle_holds_the_trees_twice_and_not_more(pruner):
+    rows, y = make_classification(1500, 10, n_informative=6, flip_y=0.2, random_state=0)
+    fitted = clone(pruner).fit(rows, y)
+    whole, *parts = (
+        len(pickle.dumps(one)) for one in (fitted, fitted.estimator_, fitted.sparse_estimator_)
+    )
+    assert whole <= 1.1 * sum(parts)
+    again = pickle.loads(pickle.dumps(fitted))
+    for name, weight in fitted.sparse_weights_.items():
+        assert_array_equal(again.sparse_weights_[name].toarray(), weight.toarray())

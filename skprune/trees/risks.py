@@ -53,7 +53,8 @@ def impurity_risk(tree: TreeArrays) -> Floats:
     >>> impurity_risk(TreeArrays.from_sklearn(tree))
     array([4., 0., 0.])
     """
-    return _share(tree) * tree.impurity
+    # in scikit-learn's order: equal to the bit
+    return tree.weighted_n_node_samples * tree.impurity / tree.weighted_n_node_samples[0]
 
 
 def misclassification_risk(tree: TreeArrays) -> Floats:

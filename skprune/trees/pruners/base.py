@@ -242,9 +242,9 @@ class TreePruner(BasePruner):
         -------
         values : list
             In growing sparsity. For "ccp_alpha": 0, the geometric mean of every two neighbours
-            among the path's alphas, and infinity; alphas that differ by rounding alone count as
-            one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an ensemble, about
-            a hundred of them, evenly spread.
+            among the path's alphas, and a price above all; alphas that differ by rounding alone
+            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an
+            ensemble, about a hundred of them, evenly spread.
         """
         name = self.path_param(param_name)
         return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name)

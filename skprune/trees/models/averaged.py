@@ -78,6 +78,13 @@ class AveragedTrees(TreeModel):
             for number, member in enumerate(self.estimator.estimators_)
         ]
 
+    def n_cases(self, tree: TreeArrays) -> float:
+        """Count the rows that a tree was grown on, each as often as it was drawn."""
+        # n_node_samples does not tell how often
+        names = ("_n_samples_bootstrap", "_max_samples")
+        drawn = (getattr(self.estimator, name, None) for name in names)
+        return float(next(filter(None, drawn), tree.n_node_samples[0]))
+
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy whose trees are these subtrees."""
         estimator = self._copied()

@@ -66,6 +66,10 @@ class TreeModel(ABC):
         these, they are worked out from the rows that it was trained on.
         """
 
+    def n_cases(self, tree: TreeArrays) -> float:
+        """Count the rows that a tree was grown on, each as often as it was drawn."""
+        return float(tree.n_node_samples[0])
+
     @abstractmethod
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy of the estimator that has these subtrees of its trees."""

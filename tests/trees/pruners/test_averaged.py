@@ -186,8 +186,9 @@ def test_max_leaf_nodes_holds_for_each_tree():
 
 RULES = [
     CostComplexityPruner(None, ccp_alpha=0.01, risk="misclassification"),
-    ErrorBasedPruner(None),
-    MinimumErrorPruner(None, m=4.0),
+    # alone, a tree does not know that its weights are how often each row was drawn
+    ErrorBasedPruner(None, weights="counts"),
+    MinimumErrorPruner(None, m=4.0, weights="counts"),
 ]
 
 

@@ -192,8 +192,8 @@ class _SparseEstimator(BaseEstimator):
         X = as_array(X)
         allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
-        if not allow_nd and getattr(X, "ndim", 2) > 2:
-            X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
+        if getattr(self.model, "flattens", False) and getattr(X, "ndim", 2) > 2:
+            X = np.reshape(X, (len(X), -1))
         if issparse(X) and self._accepts_sparse:
             X = refuse_stray_indices(X)  # which scikit-learn does not look for
         return validate_data(

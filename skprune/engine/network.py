@@ -122,6 +122,7 @@ class Network:
 
     accepts_sparse = True
     converts = True  # numbers of any type
+    flattens = True  # rows of several dimensions, as a net's own Flatten does
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from sklearn.utils import get_tags
 from skprune.base import TrainingData
 from skprune.engine import Forest
 from skprune.trees.arrays import TreeArrays
-from skprune.trees.models.base import TreeModel, joined_nodes, joined_weights
+from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
 
 
@@ -117,10 +117,7 @@ class AveragedTrees(TreeModel):
 
     def _copied(self) -> Any:
         """Copy the estimator, without what the full one scored on the rows left out of its bags."""
-        estimator = copy(self.estimator)
-        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
-            vars(estimator).pop(name, None)
-        return estimator
+        return drop_scores(copy(self.estimator))
 
     def _in_common(self, number: int, tree: TreeArrays) -> TreeArrays:
         """Tell a tree of some columns and classes in those of the whole."""

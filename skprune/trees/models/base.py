@@ -95,6 +95,44 @@ class TreeModel(ABC):
         return np.atleast_1d(self.estimator.n_classes_)
 
 
+# Scores that training leaves on an estimator. They are those of the model that was trained; rows
+# that they were measured on are not kept, so that they cannot be measured again.
+SCORES_OF_TRAINING = (
+    "oob_score_",
+    "oob_scores_",
+    "oob_improvement_",
+    "oob_decision_function_",
+    "oob_prediction_",
+    "train_score_",
+    "validation_score_",
+)
+
+
+def drop_scores(estimator: Any) -> Any:
+    """Take from an estimator what the model scored in training, before it was pruned.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one of scikit-learn's; changed in place.
+
+    Returns
+    -------
+    estimator
+        The same.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import GradientBoostingRegressor
+    >>> model = drop_scores(GradientBoostingRegressor(n_estimators=1).fit([[0], [1]], [2.0, 3.0]))
+    >>> hasattr(model, "train_score_")
+    False
+    """
+    for name in SCORES_OF_TRAINING:
+        vars(estimator).pop(name, None)
+    return estimator
+
+
 def side_by_side(value: np.ndarray, n_classes: np.ndarray | None) -> np.ndarray:
     """Lay the values of several outputs side by side, without the padding of smaller ones.
 

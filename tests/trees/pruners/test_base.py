@@ -1,10 +1,18 @@
 """What the tree pruners share: merged leaves, and what pruning leaves as it is."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.base import clone, is_regressor
+from sklearn.ensemble import (
+    BaggingRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import (
     CostComplexityPruner,
@@ -103,3 +111,37 @@ def test_pruning_leaves_the_estimator_as_it_was(rule, kind, data):
     tree = clone(TREES[kind])
     clone(RULES[rule]).set_params(estimator=tree).fit(rows, target(kind, outputs), weight)
     assert not hasattr(tree, "tree_")
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(max_depth=3),
+        RandomForestClassifier(2, max_depth=3),
+        BaggingRegressor(n_estimators=2),
+        GradientBoostingClassifier(n_estimators=2),
+        HistGradientBoostingRegressor(max_iter=2),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_what_is_no_table_is_refused_as_scikit_learn_does(estimator, engine):
+    y = target("regressor" if is_regressor(estimator) else "classifier")
+    pruner = CostComplexityPruner(estimator, sparsity=0.5, engine=engine).fit(X, y)
+    malformed = {
+        "three dimensions": X[:6].reshape(6, 5, 1),
+        "one row of three": X[:1].reshape(1, 1, 5),
+        "of float32": X[:6].reshape(2, 3, 5).astype(np.float32),
+        "lists": X[:6].reshape(6, 5, 1).tolist(),
+        "one dimension": X[0],
+        "a number": np.float64(3),
+        "too wide": np.hstack([X, X]),
+    }
+    methods = ["predict", "predict_proba", "decision_function", "transform"]
+    for rows in malformed.values():
+        with pytest.raises(ValueError, match=r"dim 3|2D array|features"):
+            pruner.estimator_.predict(rows)
+        for model in (pruner, pruner.sparse_estimator_):
+            for name in filter(partial(hasattr, model), methods):
+                with pytest.raises(ValueError, match=r"dim 3|2D array|features"):
+                    getattr(model, name)(rows)

@@ -7,8 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_regressor
 from sklearn.ensemble import (
+    BaggingClassifier,
     BaggingRegressor,
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
@@ -19,6 +21,8 @@ from skprune import (
     ErrorBasedPruner,
     MinimumErrorPruner,
     ReducedErrorPruner,
+    load,
+    save,
 )
 from tests.trees.pruners.cases import CASES, DATA, N_ROWS, TREES, X, predict_with_scipy, target
 
@@ -145,3 +149,24 @@ def test_what_is_no_table_is_refused_as_scikit_learn_does(estimator, engine):
             for name in filter(partial(hasattr, model), methods):
                 with pytest.raises(ValueError, match=r"dim 3|2D array|features"):
                     getattr(model, name)(rows)
+
+
+@pytest.mark.parametrize("label", [0, 7, "only"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(),
+        RandomForestClassifier(2),
+        BaggingClassifier(n_estimators=2),
+        HistGradientBoostingClassifier(max_iter=2),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_a_single_class_is_predicted_saved_and_loaded(estimator, label, tmp_path):
+    y = np.full(N_ROWS, label)
+    pruner = CostComplexityPruner(clone(estimator).set_params(random_state=0), sparsity=0.5)
+    plain = clone(pruner.estimator).fit(X, y)
+    save(pruner.fit(X, y), tmp_path / "one.skprune")
+    for model in (pruner, load(tmp_path / "one.skprune")):
+        assert_array_equal(model.predict(X), plain.predict(X))
+        assert_array_equal(model.predict_proba(X), plain.predict_proba(X))

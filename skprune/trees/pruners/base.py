@@ -107,7 +107,12 @@ class TreePruner(BasePruner):
         growing, judging = self._divide(data)
         if not self._is_frozen:
             train(estimator.set_params(**growing.settings), growing)
-        model = kind(estimator)
+        return self._follow(kind(estimator), growing, judging)
+
+    # What under- or overflows here is meant to; a user's np.seterr is for the user's own sums.
+    @np.errstate(all="ignore")
+    def _follow(self, model: TreeModel, growing: TrainingData, judging: TrainingData) -> Grown:
+        """Find the paths of the trees of a trained model."""
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
         for tree, risk in zip(full.trees, self._risks(full), strict=True):
@@ -115,6 +120,7 @@ class TreePruner(BasePruner):
             stops.append(paths[-1].last_worthless_step)
         return Grown(full, EnsemblePath(paths, self.allocation), np.array(stops, dtype=np.intp))
 
+    @np.errstate(all="ignore")
     def _cut(self, grown: Grown) -> Pruned:
         """Cut what the parameters ask for from the full model, which is left as it is."""
         full = grown.full

@@ -20,6 +20,7 @@ from skprune import (
     CostComplexityPruner,
     ErrorBasedPruner,
     MinimumErrorPruner,
+    PrunerCV,
     ReducedErrorPruner,
     load,
     save,
@@ -170,3 +171,19 @@ def test_a_single_class_is_predicted_saved_and_loaded(estimator, label, tmp_path
     for model in (pruner, load(tmp_path / "one.skprune")):
         assert_array_equal(model.predict(X), plain.predict(X))
         assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("loss", ["log_loss", "exponential"])
+def test_errors_that_numpy_is_set_to_raise_are_those_of_scikit_learn_alone(loss, engine):
+    y = (target("classifier") > 0).astype(int)
+    estimator = GradientBoostingClassifier(
+        n_estimators=60, learning_rate=1.0, loss=loss, random_state=0
+    )
+    pruner = CostComplexityPruner(estimator, sparsity=0.1, engine=engine)
+    expected = clone(pruner).fit(X, y).predict_proba(X)
+    scores = {"cv": 2, "param_name": "sparsity", "param_range": [0.0, 0.5]}
+    with np.errstate(all="raise"):
+        estimator.fit(X, y).predict_proba(X)
+        assert_array_equal(pruner.fit(X, y).predict_proba(X), expected)
+        PrunerCV(pruner, scoring="accuracy", **scores).fit(X, y).predict(X)

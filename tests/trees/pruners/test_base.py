@@ -14,6 +14,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.feature_selection import RFE, RFECV, SelectFromModel
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import (
@@ -187,3 +188,28 @@ def test_errors_that_numpy_is_set_to_raise_are_those_of_scikit_learn_alone(loss,
         estimator.fit(X, y).predict_proba(X)
         assert_array_equal(pruner.fit(X, y).predict_proba(X), expected)
         PrunerCV(pruner, scoring="accuracy", **scores).fit(X, y).predict(X)
+
+
+@pytest.mark.parametrize("select", [RFE, RFECV, SelectFromModel])
+@pytest.mark.parametrize("tree", [DecisionTreeClassifier, RandomForestClassifier])
+def test_columns_are_selected_by_what_they_are_worth_to_the_pruned_model(select, tree):
+    y = target("classifier")
+    estimator = tree(random_state=0)
+    chosen = select(CostComplexityPruner(estimator, sparsity=0.0)).fit(X, y)
+    assert_array_equal(chosen.get_support(), select(estimator).fit(X, y).get_support())
+    pruner = CostComplexityPruner(estimator, sparsity=0.8)
+    assert not hasattr(pruner, "feature_importances_")
+    pruner.fit(X, y)
+    assert_array_equal(pruner.feature_importances_, pruner.estimator_.feature_importances_)
+    assert not hasattr(pruner, "coef_")
+
+
+@pytest.mark.parametrize("tree", [DecisionTreeClassifier, DecisionTreeRegressor])
+def test_weights_may_be_negative_where_the_tree_takes_them(tree):
+    y = target("classifier")
+    weight = np.where(np.arange(N_ROWS) < 5, -0.5, 1.0)
+    plain = tree(max_depth=3, ccp_alpha=0.01, random_state=0).fit(X, y, weight)
+    pruner = CostComplexityPruner(clone(plain).set_params(ccp_alpha=0.0), ccp_alpha=0.01)
+    assert_array_equal(pruner.fit(X, y, weight).predict(X), plain.predict(X))
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        ReducedErrorPruner(tree()).fit(X, y, weight)

@@ -62,7 +62,7 @@ class ForestPruner(BasePruner):
     alpha : float > 0, default=1.0
         How strongly the values are held to what they were: the noisier the targets, the larger it
         should be, as it is the variance of the noise over that of the signal. Weights of rows
-        count as if their mean were 1.
+        count as repetitions.
     validation_fraction : float in (0, 1), default=0.2
         Fraction of the rows that no tree sees, of each class alike, with ``granularity="tree"``
         where the forest draws no bootstrap samples. Where it does, the rows that a tree has not
@@ -400,7 +400,7 @@ class _Rows:
     targets : ndarray of shape (n_rows, n_values), float64
         What they should answer: targets, or one-hot labels.
     weight : ndarray of shape (n_rows,), float64
-        Of the rows; the mean of those with a weight is 1.
+        Of the rows.
     unseen : ndarray of shape (n_rows, n_trees), bool, or None
         Which rows each tree has not seen; None where no tree has seen any.
     """
@@ -421,13 +421,12 @@ class _Rows:
         y = np.concatenate([part.y for part in parts])
         given = [part.sample_weight for part in parts if part.sample_weight is not None]
         weight = weights_of_rows(estimator, y, np.concatenate(given) if given else None)
-        mean = weight[weight > 0].mean() if (weight > 0).any() else 1.0
         return cls(
             model,
             full.trees,
             np.concatenate([full.leaves(part.X) for part in parts]),
             _targets(estimator, full.trees[0].value.shape[1], y),
-            weight / mean,  # alpha weighs against a number of rows
+            weight,
             unseen,
         )
 

@@ -427,6 +427,9 @@ class BasePruner(
             told[:, number] = (score, pruner.sparsity_, trained - start, perf_counter() - trained)
         return PathScores(*told)
 
+    # Whether the wrapped estimator alone judges the signs of weights.
+    _takes_negative_weights: ClassVar[bool] = False
+
     @property
     def _is_frozen(self) -> bool:
         return isinstance(self.estimator, FrozenEstimator)
@@ -492,7 +495,12 @@ class BasePruner(
                 f"sample_weight was given, but {type(self._inner).__name__}.fit has no parameter "
                 f"sample_weight; wrap an estimator that takes it, or leave it out."
             )
-        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return _check_sample_weight(
+            sample_weight,
+            X,
+            dtype=np.float64,
+            ensure_non_negative=not self._takes_negative_weights,
+        )
 
     def _check_same_width(self, X: np.ndarray) -> None:
         expected = getattr(self.estimator.estimator, "n_features_in_", X.shape[1])
@@ -568,6 +576,18 @@ class BasePruner(
             raise AttributeError(f"no sparse_estimator_: {self._unsupported}")
         found.n_jobs = self.n_jobs
         return found
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """What each column of X is worth to the pruned model, where `estimator_` tells it."""
+        check_is_fitted(self)
+        return self.estimator_.feature_importances_
+
+    @property
+    def coef_(self) -> Any:
+        """Coefficients of the columns of X, where `estimator_` has them."""
+        check_is_fitted(self)
+        return self.estimator_.coef_
 
     @property
     def sparse_weights_(self) -> dict[str, csr_array]:

@@ -361,7 +361,8 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             decision = self.decision_function(X)
             binary = decision.ndim == 1
             codes = decision > self.decision_threshold if binary else decision.argmax(axis=1)
-            return np.take(self.classes, codes.astype(np.intp))
+            # a binary model that was fitted to a single class has that one alone
+            return np.take(self.classes, codes.astype(np.intp), mode="clip")
         proba = self.predict_proba(X)
         if isinstance(proba, list):
             labels = [c.take(p.argmax(axis=1)) for c, p in zip(self.classes, proba, strict=True)]

@@ -63,7 +63,8 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
     param_range : array-like of shape (n_values,) or "auto", default="auto"
         The values to try. "auto" fits the path on all of the data and takes every value that
         tells two of its subtrees apart: for "ccp_alpha" 0, the geometric means of neighbouring
-        alphas [1]_ and infinity; for "sparsity" and "max_leaf_nodes" what each subtree has.
+        alphas [1]_ and a price above all; for "sparsity" and "max_leaf_nodes" what each subtree
+        has.
     cv : int, cross-validation generator or iterable, default=5
         The folds; see :func:`sklearn.model_selection.check_cv`.
     scoring : str or callable, default=None

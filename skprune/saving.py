@@ -372,7 +372,9 @@ def _unpack_classifier(header: Header, tensors: Tensors, model: Any) -> dict[str
             raise FileFormatError(f"tensor 'classes.{k}' must hold different labels")
         classes.append(labels)
     lengths = [len(labels) for labels in classes]
-    if not lengths or sum(lengths) != model.n_outputs:
+    # scikit-learn gives the probabilities of two where boosting saw a single class
+    lone = lengths == [1] and getattr(model, "link", None) == "sigmoid"
+    if not lengths or (sum(lengths) != model.n_outputs and not lone):
         raise FileFormatError(
             f"there must be {model.n_outputs} classes, as many as the model has outputs, but there "
             f"are {sum(lengths)}"

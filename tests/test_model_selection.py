@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array, csr_array
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.datasets import load_diabetes, make_classification, make_regression
+from sklearn.datasets import load_diabetes, load_digits, make_classification, make_regression
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -273,7 +273,7 @@ def test_a_stump_and_a_root():
     X, y = classes()
     searched(CostComplexityPruner(DecisionTreeClassifier(max_depth=1)), X, y)
     search = searched(CostComplexityPruner(DecisionTreeClassifier(min_samples_split=999)), X, y)
-    assert search.cv_results_["params"] == [{"ccp_alpha": 0.0}, {"ccp_alpha": np.inf}]
+    assert search.cv_results_["params"] == [{"ccp_alpha": 0.0}, {"ccp_alpha": 1.0}]
 
 
 def test_scikit_learn_s_own_pruning_scores_alike():
@@ -298,8 +298,46 @@ def test_auto_alphas_are_geometric_means():
     alphas = alphas[alphas > 0]
     tried = [params["ccp_alpha"] for params in search.cv_results_["params"]]
     assert tried[0] == 0
-    assert tried[-1] == np.inf
+    assert alphas[-1] < tried[-1] < np.inf
     np.testing.assert_allclose(tried[1:-1], np.sqrt(alphas[:-1] * alphas[1:]), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("tree", "y"),
+    [
+        (DecisionTreeClassifier(random_state=0), np.random.default_rng(0).integers(0, 2, 60)),
+        (DecisionTreeRegressor(random_state=0), 1e3 * np.random.default_rng(0).normal(size=60)),
+        (DecisionTreeRegressor(random_state=0), np.zeros(60)),
+    ],
+)
+def test_where_the_root_is_best_scikit_learn_takes_the_price(tree, y):
+    X = np.random.default_rng(1).normal(size=(60, 2))
+    search = PrunerCV(CostComplexityPruner(tree), rule="one_se").fit(X, y)
+    assert search.best_estimator_.estimator_.get_n_leaves() == 1
+    assert clone(tree).set_params(**search.best_params_).fit(X, y).get_n_leaves() == 1
+    largest = PrunerCV(CostComplexityPruner(tree), cv=3).fit(X, y).cv_results_["params"][-1]
+    for train, _ in KFold(3).split(X):
+        assert clone(tree).set_params(**largest).fit(X[train], y[train]).get_n_leaves() == 1
+
+
+@pytest.mark.parametrize("kind", ["counts", "digits"])
+def test_the_prices_of_scikit_learns_path_score_as_in_a_grid(kind):
+    rng = np.random.default_rng(0)
+    if kind == "counts":
+        X, y = rng.integers(0, 6, (60, 3)).astype(float), rng.integers(0, 2, 60)
+    else:
+        X, y = (part[:200] for part in load_digits(return_X_y=True))
+    tree = DecisionTreeClassifier(random_state=0)
+    train = next(iter(KFold(3).split(X)))[0]
+    # those of a fold: where they are compared in the fold, the last bit decides
+    prices = tree.cost_complexity_pruning_path(X[train], y[train]).ccp_alphas
+    prices = np.unique(np.abs(prices))
+    search = PrunerCV(CostComplexityPruner(tree), cv=KFold(3), param_range=prices).fit(X, y)
+    oracle = GridSearchCV(tree, {"ccp_alpha": prices}, cv=KFold(3)).fit(X, y)
+    assert_array_equal(
+        search.cv_results_["split0_test_score"], oracle.cv_results_["split0_test_score"]
+    )
+    assert search.best_params_ == oracle.best_params_
 
 
 def test_a_cv_without_splits_is_refused():
@@ -313,7 +351,7 @@ def test_alphas_that_differ_by_rounding_are_one():
     path = pruning_path(left, right, [2.6, 0.1 + 0.2, 0.3, 0.0, 0.0, 0.0, 0.0])
     assert path.n_steps == 4
     assert geometric_mean_alphas(path.alphas[1:], path.rounding[1:]) == pytest.approx(
-        [0, np.sqrt(0.3 * 2), np.inf]
+        [0, np.sqrt(0.3 * 2), 2 * (0.3 + 0.3 + 2)]
     )
 
 

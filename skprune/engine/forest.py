@@ -245,6 +245,7 @@ class Forest:
             return self.decision_at(self.apply(X, n_jobs))
         return self._run("decide", X, n_jobs)
 
+    @np.errstate(all="ignore")  # of a large sum, exp gives 0 or infinity
     def predict_at(self, nodes: Ints) -> np.ndarray:
         """Return the answers for rows whose node in each tree is known already.
 

@@ -233,7 +233,9 @@ def geometric_mean_alphas(alphas: Floats, rounding: Floats | float = 0.0) -> lis
     Returns
     -------
     list of float
-        From 0, which prunes nothing, to infinity, which leaves the root.
+        From 0, which prunes nothing, to twice the sum of all, which leaves the root. That is more
+        than the last alpha also on a part of the rows, and a number: scikit-learn's ``ccp_alpha``
+        takes no infinity.
 
     References
     ----------
@@ -245,7 +247,7 @@ def geometric_mean_alphas(alphas: Floats, rounding: Floats | float = 0.0) -> lis
     >>> import numpy as np
     >>> from skprune.trees.allocation import geometric_mean_alphas
     >>> geometric_mean_alphas(np.array([1.0, 4.0]))
-    [0.0, 2.0, inf]
+    [0.0, 2.0, 10.0]
     """
     order = np.argsort(alphas, kind="stable")
     rounding = np.broadcast_to(rounding, alphas.shape)[order]
@@ -254,7 +256,8 @@ def geometric_mean_alphas(alphas: Floats, rounding: Floats | float = 0.0) -> lis
     alphas, rounding = alphas[positive], rounding[positive]
     # the product of two alphas may be beyond float64 where their roots are not
     means = np.sqrt(alphas[:-1]) * np.sqrt(alphas[1:])
-    return [0.0, *means[_apart(alphas, rounding)].tolist(), np.inf]
+    above = min(2.0 * alphas.sum(), np.finfo(np.float64).max) if len(alphas) else 1.0
+    return [0.0, *means[_apart(alphas, rounding)].tolist(), float(above)]
 
 
 def _apart(alphas: Floats, rounding: Floats) -> NDArray[np.bool_]:

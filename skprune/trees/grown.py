@@ -40,6 +40,21 @@ class FullModel:
         """The model in the engine, with the nodes under the numbers that they have here."""
         return self.model.to_engine([PrunedTree.unpruned(tree) for tree in self.trees], "auto")
 
+    def n_cases(self, relative: bool) -> list[float | None]:
+        """Tell as how many cases the rows of each tree count.
+
+        Parameters
+        ----------
+        relative : bool
+            Whether weights are taken as if their mean were 1.
+
+        Returns
+        -------
+        list of float or None
+            None where each row counts as often as it weighs.
+        """
+        return [self.model.n_cases(tree) if relative else None for tree in self.trees]
+
     def leaves(self, X: np.ndarray) -> Ints:
         """Find the leaf of each tree that rows reach.
 

@@ -53,7 +53,8 @@ def impurity_risk(tree: TreeArrays) -> Floats:
     >>> impurity_risk(TreeArrays.from_sklearn(tree))
     array([4., 0., 0.])
     """
-    return _share(tree) * tree.impurity
+    # in scikit-learn's order: equal to the bit
+    return tree.weighted_n_node_samples * tree.impurity / tree.weighted_n_node_samples[0]
 
 
 def misclassification_risk(tree: TreeArrays) -> Floats:
@@ -156,7 +157,7 @@ def held_out_risk(
     return lost / total
 
 
-def m_estimate_risk(tree: TreeArrays, m: float = 2.0) -> Floats:
+def m_estimate_risk(tree: TreeArrays, m: float = 2.0, n_cases: float | None = None) -> Floats:
     """Return the m-estimate of each node's error rate, weighted by the share of the data it holds.
 
     ``R(t) = (w_t / w_root) * (1 - max_c (w_tc + p_c m) / (w_t + m))``, with ``w_tc`` the weight of
@@ -169,6 +170,8 @@ def m_estimate_risk(tree: TreeArrays, m: float = 2.0) -> Floats:
         Of a classifier.
     m : float, default=2.0
         At least 0.
+    n_cases : float, default=None
+        As how many rows those of the root count, whatever they weigh; None is their weight.
 
     Returns
     -------
@@ -187,7 +190,7 @@ def m_estimate_risk(tree: TreeArrays, m: float = 2.0) -> Floats:
     >>> m_estimate_risk(TreeArrays.from_sklearn(tree), m=1.0)
     array([0.25    , 0.09375 , 0.046875])
     """
-    weight = tree.weighted_n_node_samples[:, np.newaxis, np.newaxis]
+    weight = _cases(tree, n_cases)[:, np.newaxis, np.newaxis]
     fractions = _fractions(tree.value)
     estimate = np.divide(
         weight * fractions + m * fractions[0],
@@ -265,7 +268,9 @@ def estimated_errors(counts: Floats, confidence: float = 0.25) -> Floats:
     return (cases * upper_error_rate(errors, cases, confidence)).mean(axis=1)
 
 
-def confidence_risk(tree: TreeArrays, confidence: float = 0.25) -> Floats:
+def confidence_risk(
+    tree: TreeArrays, confidence: float = 0.25, n_cases: float | None = None
+) -> Floats:
     """Return C4.5's upper limit of each node's error rate, weighted by the share of the data.
 
     ``R(t) = (w_t / w_root) * U(E_t, w_t)``, with ``E_t`` the weight of the training rows in node t
@@ -278,6 +283,8 @@ def confidence_risk(tree: TreeArrays, confidence: float = 0.25) -> Floats:
         Of a classifier.
     confidence : float, default=0.25
         In (0, 1); the smaller, the more splits are not worth their leaves.
+    n_cases : float, default=None
+        As for :func:`class_counts`.
 
     Returns
     -------
@@ -292,16 +299,19 @@ def confidence_risk(tree: TreeArrays, confidence: float = 0.25) -> Floats:
     >>> confidence_risk(TreeArrays.from_sklearn(tree)).round(4)
     array([0.5437, 0.1875, 0.2775])
     """
-    return estimated_errors(class_counts(tree), confidence) / tree.weighted_n_node_samples[0]
+    errors = estimated_errors(class_counts(tree, n_cases), confidence)
+    return errors / _cases(tree, n_cases)[0]
 
 
-def class_counts(tree: TreeArrays) -> Floats:
+def class_counts(tree: TreeArrays, n_cases: float | None = None) -> Floats:
     """Return the weight of the training rows of each class in each node.
 
     Parameters
     ----------
     tree : TreeArrays
         Of a classifier.
+    n_cases : float, default=None
+        As how many rows those of the root count, whatever they weigh; None is their weight.
 
     Returns
     -------
@@ -318,7 +328,7 @@ def class_counts(tree: TreeArrays) -> Floats:
            [1., 0.],
            [0., 3.]])
     """
-    return _fractions(tree.value) * tree.weighted_n_node_samples[:, np.newaxis, np.newaxis]
+    return _fractions(tree.value) * _cases(tree, n_cases)[:, np.newaxis, np.newaxis]
 
 
 def gini_impurity(counts: Floats) -> Floats:
@@ -371,6 +381,11 @@ def _fractions(value: Floats) -> Floats:
     whole = np.zeros_like(value)
     whole[:, :, 0] = 1.0
     return np.divide(value, total, out=whole, where=total != 0.0)
+
+
+def _cases(tree: TreeArrays, n_cases: float | None) -> Floats:
+    weight = tree.weighted_n_node_samples
+    return weight if n_cases is None else weight * (n_cases / weight[0])
 
 
 def _share(tree: TreeArrays) -> Floats:

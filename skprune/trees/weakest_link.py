@@ -8,6 +8,9 @@ are the means of the gains over blocks of the tree, such that no split outlives 
 isotonic regression of the gains, with parents on top. Pooling each split, bottom-up, with the
 descendants that are worth more than it is computes that exactly [1]_.
 
+In floats, prices then differ from scikit-learn's in their last bits. Where its way is not too much
+work, the splits go in its order and at its prices: :mod:`skprune.trees.link_by_link`.
+
 References
 ----------
 .. [1] P. M. Pardalos and G. Xue, "Algorithms for a class of isotonic regression problems",
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.trees.arrays import NO_CHILD, parents, topological_order
+from skprune.trees.link_by_link import steps_up, weakest_links
 
 __all__ = [
     "PruningPath",
@@ -40,6 +44,10 @@ Ints = NDArray[np.intp]
 # of. Not of the largest risk of the tree: one outlier would make all other gains look like none.
 ROUNDING = 1e-12
 
+# Steps up a tree that are worth the last bit of each price: seconds. Trees of more are chains of
+# thousands of splits, or hold millions.
+MOST_STEPS_UP = 10_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class PruningPath:
@@ -49,9 +57,9 @@ class PruningPath:
     and stands for a subtree that is best at some price per leaf. Choices of how much to prune are
     indexes of steps; ``collapsed`` turns an index into a mask of nodes.
 
-    Steps are sorted by alpha. Where alphas are equal, a node collapses before its ancestors, and
-    else in reverse depth-first order, so the sequence is deterministic. Gains that tie in exact
-    arithmetic may make one step or several, as rounding has it.
+    Steps are sorted by alpha. Where alphas are equal, a node collapses before its ancestors, so the
+    sequence is deterministic. Gains that tie in exact arithmetic may make one step or several, as
+    rounding has it.
 
     Parameters
     ----------
@@ -64,6 +72,9 @@ class PruningPath:
         Step from which on each node has no children any more; 0 for the leaves of the full tree.
     rounding : ndarray of shape (n_steps,), float64
         How far rounding may have moved each alpha; 0 for step 0.
+    exact : bool, default=True
+        Whether alphas equal scikit-learn's to the bit, for risks that do. Where they do not, an
+        alpha within the rounding of the one asked for is reached.
 
     Examples
     --------
@@ -81,6 +92,7 @@ class PruningPath:
     n_splits: Ints
     node_steps: Ints
     rounding: Floats
+    exact: bool = True
 
     @property
     def n_steps(self) -> int:
@@ -150,7 +162,10 @@ class PruningPath:
         """
         if np.isnan(alpha):
             raise ValueError("alpha must be a number, got nan.")
-        return int(np.searchsorted(self.alphas[1:], alpha, side="right"))
+        reached_at = self.alphas[1:]
+        if not self.exact:
+            reached_at = np.maximum.accumulate(reached_at - self.rounding[1:])
+        return int(np.searchsorted(reached_at, alpha, side="right"))
 
     @property
     def last_worthless_step(self) -> int:
@@ -265,7 +280,7 @@ def _first_step_with(n_splits: Ints, at_most: int) -> int:
 
 
 def pruning_path(left: ArrayLike, right: ArrayLike, risk: ArrayLike) -> PruningPath:
-    """Find all best pruned subtrees of a tree, for any risk, in O(n log^2 n) and without recursion.
+    """Find all best pruned subtrees of a tree, for any risk, without recursion.
 
     Parameters
     ----------
@@ -294,25 +309,25 @@ def pruning_path(left: ArrayLike, right: ArrayLike, risk: ArrayLike) -> PruningP
     order = topological_order(left, right)
     left, right = np.asarray(left), np.asarray(right)
     risk = _check_risk(risk, len(left))
-
     splits = order[left[order] != NO_CHILD]
-    gains = risk[splits] - risk[left[splits]] - risk[right[splits]]
-    number = np.full(len(left) + 1, len(splits))  # the last entry answers for the root's parent, -1
-    number[splits] = np.arange(len(splits))
-    (tops, alphas, sizes), joined = _pool(gains, number[parents(left, right)[splits]])
 
-    step_of = np.zeros(len(splits), dtype=np.intp)
+    exact = steps_up(left, right) <= MOST_STEPS_UP
+    tops, alphas, top_of = (weakest_links if exact else _pooled)(left, right, risk)
+    step_of = np.zeros(len(left), dtype=np.intp)
     step_of[tops] = np.arange(1, len(tops) + 1)
     node_steps = np.zeros(len(left), dtype=np.intp)
-    node_steps[splits] = step_of[_follow(joined)]
+    node_steps[splits] = step_of[top_of[splits]]
+    sizes = np.bincount(node_steps[splits], minlength=len(tops) + 1)
     magnitude = np.abs(risk)
     terms = magnitude[splits] + magnitude[left[splits]] + magnitude[right[splits]]
     summed = np.bincount(node_steps[splits], weights=terms, minlength=len(tops) + 1)
     return PruningPath(
-        alphas=np.concatenate([[-np.inf], alphas]),
-        n_splits=len(splits) - np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp),
+        # rounding can make a price of scikit-learn's fall; nothing comes back then
+        alphas=np.maximum.accumulate(np.concatenate([[-np.inf], alphas])),
+        n_splits=(len(splits) - np.cumsum(sizes)).astype(np.intp),
         node_steps=node_steps,
-        rounding=ROUNDING * summed / np.concatenate([[1], sizes]),
+        rounding=ROUNDING * summed / np.maximum(sizes, 1),
+        exact=exact,
     )
 
 
@@ -358,14 +373,27 @@ def _check_risk(risk: ArrayLike, n_nodes: int) -> Floats:
     return risk
 
 
-def _pool(gains: Floats, parent: Ints) -> tuple[tuple[Ints, Floats, Ints], Ints]:
+def _pooled(left: Ints, right: Ints, risk: Floats) -> tuple[Ints, Floats, Ints]:
+    """Give tops, prices and the top of each node, as `weakest_links` does, in O(n log^2 n)."""
+    order = topological_order(left, right)
+    splits = order[left[order] != NO_CHILD]
+    gains = risk[splits] - risk[left[splits]] - risk[right[splits]]
+    number = np.full(len(left) + 1, len(splits))  # the last entry answers for the root's parent, -1
+    number[splits] = np.arange(len(splits))
+    tops, alphas, joined = _pool(gains, number[parents(left, right)[splits]])
+    top_of = np.arange(len(left))
+    top_of[splits] = splits[_follow(joined)]
+    return splits[tops], alphas, top_of
+
+
+def _pool(gains: Floats, parent: Ints) -> tuple[Ints, Floats, Ints]:
     """Pool splits into blocks of one price.
 
     Splits are numbered with parents first; ``parent`` is ``len(gains)`` at the root. A block is
     known by its top split. Its price is the mean gain of its splits, and each heap holds, dearest
     first, the blocks below one split.
 
-    Returns the blocks in the order in which they collapse, as (tops, prices, sizes), and for each
+    Returns the tops and prices of the blocks in the order in which they collapse, and for each
     split the one above that it joined: itself at the top of a block.
     """
     n = len(gains)
@@ -391,7 +419,7 @@ def _pool(gains: Floats, parent: Ints) -> tuple[tuple[Ints, Floats, Ints], Ints]
     collapses = sorted(heaps[n] or [], reverse=True)
     tops = np.array([top for _, top in collapses], dtype=np.intp)
     prices = np.array([-negated for negated, _ in collapses], dtype=np.float64)
-    return (tops, prices, np.array(size, dtype=np.intp)[tops]), np.array(joined, dtype=np.intp)
+    return tops, prices, np.array(joined, dtype=np.intp)
 
 
 def _meld(

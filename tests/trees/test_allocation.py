@@ -125,5 +125,5 @@ def test_trees_without_splits():
     assert_array_equal(path.steps_for_sparsity(0.5), [0, 0])
     assert path.sparsity([0, 0]) == 0.0
     assert path.values("sparsity") == [0.0]
-    assert path.values("ccp_alpha") == [0.0, np.inf]
+    assert path.values("ccp_alpha") == [0.0, 1.0]
     assert path.values("max_leaf_nodes") == [1]

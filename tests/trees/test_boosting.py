@@ -269,8 +269,9 @@ def test_refuses_other_estimators():
 def test_risk_of_gradient_boosting_is_that_of_ccp_alpha():
     model, *_ = fitted("gb-huber")
     for member, grown in zip(members(model), model.estimators_.flat, strict=True):
-        share = grown.tree_.weighted_n_node_samples / grown.tree_.weighted_n_node_samples[0]
-        assert_array_equal(impurity_risk(member.tree), share * grown.tree_.impurity)
+        weight = grown.tree_.weighted_n_node_samples
+        risk = weight * grown.tree_.impurity / weight[0]
+        assert_array_equal(impurity_risk(member.tree), risk)
 
 
 @pytest.mark.parametrize("name", HIST)

@@ -16,6 +16,7 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
+from skprune.trees import weakest_link
 from skprune.trees.arrays import TreeArrays, prune_sklearn_tree
 from skprune.trees.risks import impurity_risk, misclassification_risk
 from skprune.trees.weakest_link import PruningPath, node_alphas, pruning_path
@@ -140,6 +141,28 @@ def test_equals_scikit_learn_on_a_tree_deeper_than_1000(missing):
         DecisionTreeClassifier(random_state=0), X, y, weight=None, at_most=10
     )
     assert full.max_depth > 1000
+
+
+def test_prices_and_their_order_are_scikit_learns_to_the_bit():
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 9, (300, 3)), rng.integers(0, 2, 300)
+    tree = DecisionTreeClassifier(random_state=0)
+    theirs = tree.cost_complexity_pruning_path(X, y).ccp_alphas[1:]
+    path = path_of(tree.fit(X, y).tree_)
+    assert path.exact
+    assert_array_equal(np.unique(path.alphas[1:]), np.unique(np.maximum.accumulate(theirs)))
+
+
+def test_a_price_within_rounding_is_reached_where_trees_are_too_large_for_exact_ones(monkeypatch):
+    monkeypatch.setattr(weakest_link, "MOST_STEPS_UP", 0)
+    X, y = np.arange(4.0)[:, None], [1, 0, 1, 0]
+    tree = DecisionTreeClassifier(random_state=0)
+    path = path_of(tree.fit(X, y).tree_)
+    assert not path.exact
+    asked = tree.cost_complexity_pruning_path(X, y).ccp_alphas[-1]
+    assert path.alphas[-1] > asked  # by the last bit
+    assert path.collapsed(path.step_for_alpha(asked)).all()
+    assert not path.collapsed(path.step_for_alpha(asked * (1 - 1e-9))).all()
 
 
 def test_alpha_between_zero_and_the_first_keeps_all_as_scikit_learn_does():

@@ -23,7 +23,7 @@ from skprune.base import TrainingData
 from skprune.engine import Forest
 from skprune.limits import ANY, DENSE, FLOAT32_MOST, REFUSED, Limits
 from skprune.trees.arrays import TreeArrays
-from skprune.trees.models.base import TreeModel, joined_nodes, joined_weights
+from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
 
 
@@ -94,6 +94,13 @@ class AveragedTrees(TreeModel):
             for number, member in enumerate(self.estimator.estimators_)
         ]
 
+    def n_cases(self, tree: TreeArrays) -> float:
+        """Count the rows that a tree was grown on, each as often as it was drawn."""
+        # n_node_samples does not tell how often
+        names = ("_n_samples_bootstrap", "_max_samples")
+        drawn = (getattr(self.estimator, name, None) for name in names)
+        return float(next(filter(None, drawn), tree.n_node_samples[0]))
+
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy whose trees are these subtrees."""
         estimator = self._copied()
@@ -126,10 +133,7 @@ class AveragedTrees(TreeModel):
 
     def _copied(self) -> Any:
         """Copy the estimator, without what the full one scored on the rows left out of its bags."""
-        estimator = copy(self.estimator)
-        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
-            vars(estimator).pop(name, None)
-        return estimator
+        return drop_scores(copy(self.estimator))
 
     def _in_common(self, number: int, tree: TreeArrays) -> TreeArrays:
         """Tell a tree of some columns and classes in those of the whole."""

@@ -70,6 +70,10 @@ class TreeModel(ABC):
         """Give the same trees for their leaves alone, which need no rows."""
         return self.trees(None)
 
+    def n_cases(self, tree: TreeArrays) -> float:
+        """Count the rows that a tree was grown on, each as often as it was drawn."""
+        return float(tree.n_node_samples[0])
+
     @abstractmethod
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy of the estimator that has these subtrees of its trees."""
@@ -126,6 +130,44 @@ def places_left(trees: Sequence[PrunedTree]) -> list[tuple[np.ndarray, int]]:
         The place of each split among those of the full tree, as int32, and how many these are.
     """
     return [(tree.splits.astype(np.int32), tree.n_full_splits) for tree in trees]
+
+
+# Scores that training leaves on an estimator. They are those of the model that was trained; rows
+# that they were measured on are not kept, so that they cannot be measured again.
+SCORES_OF_TRAINING = (
+    "oob_score_",
+    "oob_scores_",
+    "oob_improvement_",
+    "oob_decision_function_",
+    "oob_prediction_",
+    "train_score_",
+    "validation_score_",
+)
+
+
+def drop_scores(estimator: Any) -> Any:
+    """Take from an estimator what the model scored in training, before it was pruned.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one of scikit-learn's; changed in place.
+
+    Returns
+    -------
+    estimator
+        The same.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import GradientBoostingRegressor
+    >>> model = drop_scores(GradientBoostingRegressor(n_estimators=1).fit([[0], [1]], [2.0, 3.0]))
+    >>> hasattr(model, "train_score_")
+    False
+    """
+    for name in SCORES_OF_TRAINING:
+        vars(estimator).pop(name, None)
+    return estimator
 
 
 def side_by_side(value: np.ndarray, n_classes: np.ndarray | None) -> np.ndarray:

@@ -26,7 +26,7 @@ from skprune.trees.boosting.frames import (
     refuse_text,
 )
 from skprune.trees.boosting.member import no_categories
-from skprune.trees.models.base import TreeModel, joined_nodes, joined_weights
+from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
 
 
@@ -74,11 +74,12 @@ class GradientBoostedTrees(TreeModel):
 
     def cut(self, subtrees: Sequence[Subtree]) -> Any:
         """Give a copy whose trees are these subtrees."""
-        return boosting.pruned_copy(
+        pruned = boosting.pruned_copy(
             self.estimator,
             [subtree.left == NO_CHILD for subtree in subtrees],
             [subtree.nodes.value[:, 0, 0] for subtree in subtrees],
         )
+        return drop_scores(pruned)
 
     def to_engine(self, trees: Sequence[PrunedTree], engine: str) -> Forest:
         """Make the engine's forest, which sums in scikit-learn's order from the same start."""

@@ -109,7 +109,12 @@ class TreePruner(BasePruner):
         growing, judging = self._divide(data)
         if not self._is_frozen:
             train(estimator.set_params(**growing.settings), growing)
-        model = kind(estimator)
+        return self._follow(kind(estimator), growing, judging)
+
+    # What under- or overflows here is meant to; a user's np.seterr is for the user's own sums.
+    @np.errstate(all="ignore")
+    def _follow(self, model: TreeModel, growing: TrainingData, judging: TrainingData) -> Grown:
+        """Find the paths of the trees of a trained model."""
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
         for tree, risk in zip(full.trees, self._risks(full), strict=True):
@@ -117,6 +122,7 @@ class TreePruner(BasePruner):
             stops.append(paths[-1].last_worthless_step)
         return Grown(full, EnsemblePath(paths, self.allocation), np.array(stops, dtype=np.intp))
 
+    @np.errstate(all="ignore")
     def _cut(self, grown: Grown) -> Pruned:
         """Cut what the parameters ask for from the full model, which is left as it is."""
         full = grown.full
@@ -244,9 +250,9 @@ class TreePruner(BasePruner):
         -------
         values : list
             In growing sparsity. For "ccp_alpha": 0, the geometric mean of every two neighbours
-            among the path's alphas, and infinity; alphas that differ by rounding alone count as
-            one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an ensemble, about
-            a hundred of them, evenly spread.
+            among the path's alphas, and a price above all; alphas that differ by rounding alone
+            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an
+            ensemble, about a hundred of them, evenly spread.
         """
         name = self.path_param(param_name)
         return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name)

@@ -111,6 +111,7 @@ class CostComplexityPruner(TreePruner):
         "risk": [StrOptions(set(RISKS))],
     }
     path_params: ClassVar[dict[str, int]] = {"ccp_alpha": 1, "sparsity": 1, "max_leaf_nodes": -1}
+    _takes_negative_weights = True
     _lowest_price = 0.0  # scikit-learn's, at which nothing goes
 
     def __init__(

@@ -1,17 +1,15 @@
 """ErrorBasedPruner: C4.5's upper limits of the training errors, and its subtree raising."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skprune.base import TrainingData
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.bottom_up import add_counts, collapse_bottom_up, raise_branches
-from skprune.trees.grown import Grown
+from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import kind_of
 from skprune.trees.pruners.base import TreePruner, class_positions, weights_of_rows
 from skprune.trees.risks import (
@@ -53,6 +51,10 @@ class ErrorBasedPruner(TreePruner):
         C4.5's own rule, from the bottom up.
     confidence : float in (0, 1), default=0.25
         C4.5's CF: the smaller, the larger the limits and the smaller the tree.
+    weights : {"relative", "counts"}, default="relative"
+        How training rows of unequal weight, by `sample_weight` or by the `class_weight` of the
+        estimator, count as cases. "relative": as if their mean weight were 1, so that the result
+        does not depend on the scale of the weights. "counts": as many times as they weigh.
     subtree_raising : bool, default=False
         Whether a node may also be replaced by the branch of its larger child, as in C4.5: all
         rows of the node are sent down that branch, and if its estimated errors are then not more
@@ -122,6 +124,7 @@ class ErrorBasedPruner(TreePruner):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TreePruner._parameter_constraints,
         "confidence": [Interval(Real, 0, 1, closed="neither")],
+        "weights": [StrOptions({"relative", "counts"})],
         "subtree_raising": ["boolean"],
     }
 
@@ -131,6 +134,7 @@ class ErrorBasedPruner(TreePruner):
         *,
         sparsity: float | None = None,
         confidence: float = 0.25,
+        weights: str = "relative",
         subtree_raising: bool = False,
         allocation: str = "global",
         merge_equal_leaves: bool = False,
@@ -141,6 +145,7 @@ class ErrorBasedPruner(TreePruner):
         self.estimator = estimator
         self.sparsity = sparsity
         self.confidence = confidence
+        self.weights = weights
         self.subtree_raising = subtree_raising
         self.allocation = allocation
         self.merge_equal_leaves = merge_equal_leaves
@@ -156,24 +161,36 @@ class ErrorBasedPruner(TreePruner):
     def _accepts_sparse(self) -> bool:
         return not self.subtree_raising  # which looks at the columns of rows, again and again
 
-    def _risk(self, tree: TreeArrays) -> np.ndarray:
-        return confidence_risk(tree, self.confidence)
+    def _n_cases(self, full: FullModel) -> list[float | None]:
+        return full.n_cases(self.weights == "relative")
+
+    def _risks(self, full: FullModel) -> Iterable[np.ndarray]:
+        return [
+            confidence_risk(tree, self.confidence, n_cases)
+            for tree, n_cases in zip(full.trees, self._n_cases(full), strict=True)
+        ]
 
     def _chosen(self, grown: Grown) -> tuple[list[Subtree], float]:
         if self.sparsity is not None:
             return super()._chosen(grown)
         full = grown.full
         if self.subtree_raising:
-            return [self._raised(full.model.estimator, full.trees[0], full.data)], np.nan
-        return [self._collapsed(tree) for tree in full.trees], np.nan
+            return [self._raised(full)], np.nan
+        return list(map(self._collapsed, full.trees, self._n_cases(full))), np.nan
 
-    def _collapsed(self, tree: TreeArrays) -> Subtree:
-        errors = estimated_errors(class_counts(tree), self.confidence)
+    def _collapsed(self, tree: TreeArrays, n_cases: float | None) -> Subtree:
+        errors = estimated_errors(class_counts(tree, n_cases), self.confidence)
         return Subtree.collapse(tree, collapse_bottom_up(tree.left, tree.right, errors))
 
-    def _raised(self, estimator: Any, full: TreeArrays, data: TrainingData) -> Subtree:
-        errors = partial(estimated_errors, confidence=self.confidence)
+    def _raised(self, model: FullModel) -> Subtree:
+        estimator, full, data = model.model.estimator, model.trees[0], model.data
         counts = class_counts(full)
+        n_cases = self._n_cases(model)[0]
+        scale = 1.0 if n_cases is None else n_cases / full.weighted_n_node_samples[0]
+
+        def errors(counts: np.ndarray) -> np.ndarray:
+            return estimated_errors(scale * counts, self.confidence)
+
         weight = weights_of_rows(estimator, data.y, data.sample_weight)
         rows = np.flatnonzero(weight > 0)  # as scikit-learn, which grows on no other
         X, leaf = data.X[rows], estimator.tree_.apply(data.X[rows])

@@ -204,7 +204,10 @@ class ForestPruner(BasePruner):
         self._check_parameters_agree(estimator)
         if self.sparsity == 0.0:
             return self._unchanged(estimator, data)
-        rows = self._grow(estimator, data)
+        return self._choose(estimator, self._grow(estimator, data))
+
+    @np.errstate(all="ignore")  # as in TreePruner
+    def _choose(self, estimator: Any, rows: "_Rows") -> Pruned:
         if not rows.weight.any():
             raise ValueError("sample_weight is 0 on all rows: none is left to fit leaves to.")
         if self.refit:

@@ -1,12 +1,13 @@
 """MinimumErrorPruner: the training errors of a leaf, drawn towards the class shares of the data."""
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.grown import FullModel
 from skprune.trees.pruners.base import TreePruner
 from skprune.trees.risks import m_estimate_risk
 
@@ -35,7 +36,11 @@ class MinimumErrorPruner(TreePruner):
         the first that is sparse enough. None keeps the splits that lower the risk.
     m : float >= 0, default=2.0
         How many rows the class shares of the data count for; more of them make a smaller tree.
-        Rows are counted by their weights, so m is in the units of `sample_weight`.
+        Rows are counted as `weights` says.
+    weights : {"relative", "counts"}, default="relative"
+        How training rows of unequal weight, by `sample_weight` or by the `class_weight` of the
+        estimator, count as cases. "relative": as if their mean weight were 1, so that the result
+        does not depend on the scale of the weights. "counts": as many times as they weigh.
     allocation : {"global", "uniform"}, default="global"
         How `sparsity` is shared out among the trees of an ensemble: all their alphas in one pool,
         so that each gives up what costs least, or the same fraction of each.
@@ -96,6 +101,7 @@ class MinimumErrorPruner(TreePruner):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TreePruner._parameter_constraints,
         "m": [Interval(Real, 0, None, closed="left")],
+        "weights": [StrOptions({"relative", "counts"})],
     }
 
     def __init__(
@@ -104,6 +110,7 @@ class MinimumErrorPruner(TreePruner):
         *,
         sparsity: float | None = None,
         m: float = 2.0,
+        weights: str = "relative",
         allocation: str = "global",
         merge_equal_leaves: bool = False,
         sparse_output: bool = True,
@@ -113,14 +120,19 @@ class MinimumErrorPruner(TreePruner):
         self.estimator = estimator
         self.sparsity = sparsity
         self.m = m
+        self.weights = weights
         self.allocation = allocation
         self.merge_equal_leaves = merge_equal_leaves
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
         self.engine = engine
 
-    def _risk(self, tree: TreeArrays) -> np.ndarray:
-        return m_estimate_risk(tree, self.m)
+    def _risks(self, full: FullModel) -> Iterable[np.ndarray]:
+        relative = self.weights == "relative"
+        return [
+            m_estimate_risk(tree, self.m, n_cases)
+            for tree, n_cases in zip(full.trees, full.n_cases(relative), strict=True)
+        ]
 
     def _check_parameters_agree(self, estimator: Any) -> None:
         self._check_votes(estimator)

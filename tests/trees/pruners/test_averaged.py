@@ -94,6 +94,30 @@ def test_a_price_prunes_each_tree_as_scikit_learn_does(kind, data):
         assert_array_equal(pruner.predict(rows), theirs.predict(rows))
 
 
+@pytest.mark.parametrize(
+    "forest",
+    [
+        RandomForestClassifier(4, random_state=0),
+        RandomForestRegressor(4, random_state=0),
+        ExtraTreesClassifier(4, random_state=0),
+    ],
+    ids=str,
+)
+def test_each_price_of_scikit_learns_paths_prunes_each_tree_as_it_does(forest):
+    from sklearn.tree._tree import ccp_pruning_path
+
+    rng = np.random.default_rng(0)
+    rows, y = rng.integers(0, 5, (50, 3)).astype(float), rng.integers(0, 3, 50)
+    members = clone(forest).fit(rows, y).estimators_
+    alphas = [ccp_pruning_path(member.tree_)["ccp_alphas"] for member in members]
+    alphas = np.unique(np.abs(np.concatenate(alphas)))
+    path = CostComplexityPruner(forest, ccp_alpha=0.0).path(rows, y, alphas, param_name="ccp_alpha")
+    for alpha, pruned in zip(alphas, path, strict=True):
+        theirs = clone(forest).set_params(ccp_alpha=alpha).fit(rows, y)
+        for ours, other in zip(pruned.estimator_.estimators_, theirs.estimators_, strict=True):
+            assert_equal_node_for_node(ours, other)
+
+
 @pytest.mark.parametrize("engine", ["native", "scipy"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize(("kind", "data"), CASES)
@@ -162,8 +186,9 @@ def test_max_leaf_nodes_holds_for_each_tree():
 
 RULES = [
     CostComplexityPruner(None, ccp_alpha=0.01, risk="misclassification"),
-    ErrorBasedPruner(None),
-    MinimumErrorPruner(None, m=4.0),
+    # alone, a tree does not know that its weights are how often each row was drawn
+    ErrorBasedPruner(None, weights="counts"),
+    MinimumErrorPruner(None, m=4.0, weights="counts"),
 ]
 
 

@@ -1,18 +1,22 @@
 """What the tree pruners share: merged leaves, and what pruning leaves as it is."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     BaggingClassifier,
+    BaggingRegressor,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.feature_selection import RFE, RFECV, SelectFromModel
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import (
@@ -20,7 +24,10 @@ from skprune import (
     ErrorBasedPruner,
     ForestPruner,
     MinimumErrorPruner,
+    PrunerCV,
     ReducedErrorPruner,
+    load,
+    save,
 )
 from tests.trees.pruners.cases import CASES, DATA, N_ROWS, TREES, X, predict_with_scipy, target
 
@@ -142,3 +149,99 @@ def test_a_pickle_holds_the_trees_twice_and_not_more(pruner):
     again = pickle.loads(pickle.dumps(fitted))
     for name, weight in fitted.sparse_weights_.items():
         assert_array_equal(again.sparse_weights_[name].toarray(), weight.toarray())
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(max_depth=3),
+        RandomForestClassifier(2, max_depth=3),
+        BaggingRegressor(n_estimators=2),
+        GradientBoostingClassifier(n_estimators=2),
+        HistGradientBoostingRegressor(max_iter=2),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_what_is_no_table_is_refused_as_scikit_learn_does(estimator, engine):
+    y = target("regressor" if is_regressor(estimator) else "classifier")
+    pruner = CostComplexityPruner(estimator, sparsity=0.5, engine=engine).fit(X, y)
+    malformed = {
+        "three dimensions": X[:6].reshape(6, 5, 1),
+        "one row of three": X[:1].reshape(1, 1, 5),
+        "of float32": X[:6].reshape(2, 3, 5).astype(np.float32),
+        "lists": X[:6].reshape(6, 5, 1).tolist(),
+        "one dimension": X[0],
+        "a number": np.float64(3),
+        "too wide": np.hstack([X, X]),
+    }
+    methods = ["predict", "predict_proba", "decision_function", "transform"]
+    for rows in malformed.values():
+        with pytest.raises(ValueError, match=r"dim 3|2D array|features"):
+            pruner.estimator_.predict(rows)
+        for model in (pruner, pruner.sparse_estimator_):
+            for name in filter(partial(hasattr, model), methods):
+                with pytest.raises(ValueError, match=r"dim 3|2D array|features"):
+                    getattr(model, name)(rows)
+
+
+@pytest.mark.parametrize("label", [0, 7, "only"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(),
+        RandomForestClassifier(2),
+        BaggingClassifier(n_estimators=2),
+        HistGradientBoostingClassifier(max_iter=2),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_a_single_class_is_predicted_saved_and_loaded(estimator, label, tmp_path):
+    y = np.full(N_ROWS, label)
+    pruner = CostComplexityPruner(clone(estimator).set_params(random_state=0), sparsity=0.5)
+    plain = clone(pruner.estimator).fit(X, y)
+    save(pruner.fit(X, y), tmp_path / "one.skprune")
+    for model in (pruner, load(tmp_path / "one.skprune")):
+        assert_array_equal(model.predict(X), plain.predict(X))
+        assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize("engine", ["native", "scipy"])
+@pytest.mark.parametrize("loss", ["log_loss", "exponential"])
+def test_errors_that_numpy_is_set_to_raise_are_those_of_scikit_learn_alone(loss, engine):
+    y = (target("classifier") > 0).astype(int)
+    estimator = GradientBoostingClassifier(
+        n_estimators=60, learning_rate=1.0, loss=loss, random_state=0
+    )
+    pruner = CostComplexityPruner(estimator, sparsity=0.1, engine=engine)
+    expected = clone(pruner).fit(X, y).predict_proba(X)
+    scores = {"cv": 2, "param_name": "sparsity", "param_range": [0.0, 0.5]}
+    with np.errstate(all="raise"):
+        estimator.fit(X, y).predict_proba(X)
+        assert_array_equal(pruner.fit(X, y).predict_proba(X), expected)
+        PrunerCV(pruner, scoring="accuracy", **scores).fit(X, y).predict(X)
+
+
+@pytest.mark.parametrize("select", [RFE, RFECV, SelectFromModel])
+@pytest.mark.parametrize("tree", [DecisionTreeClassifier, RandomForestClassifier])
+def test_columns_are_selected_by_what_they_are_worth_to_the_pruned_model(select, tree):
+    y = target("classifier")
+    estimator = tree(random_state=0)
+    chosen = select(CostComplexityPruner(estimator, sparsity=0.0)).fit(X, y)
+    assert_array_equal(chosen.get_support(), select(estimator).fit(X, y).get_support())
+    pruner = CostComplexityPruner(estimator, sparsity=0.8)
+    assert not hasattr(pruner, "feature_importances_")
+    pruner.fit(X, y)
+    assert_array_equal(pruner.feature_importances_, pruner.estimator_.feature_importances_)
+    assert not hasattr(pruner, "coef_")
+
+
+@pytest.mark.parametrize("tree", [DecisionTreeClassifier, DecisionTreeRegressor])
+def test_weights_may_be_negative_where_the_tree_takes_them(tree):
+    y = target("classifier")
+    weight = np.where(np.arange(N_ROWS) < 5, -0.5, 1.0)
+    plain = tree(max_depth=3, ccp_alpha=0.01, random_state=0).fit(X, y, weight)
+    pruner = CostComplexityPruner(clone(plain).set_params(ccp_alpha=0.0), ccp_alpha=0.01)
+    assert_array_equal(pruner.fit(X, y, weight).predict(X), plain.predict(X))
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        ReducedErrorPruner(tree()).fit(X, y, weight)

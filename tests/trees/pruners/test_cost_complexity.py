@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.tree import (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
+    ExtraTreeClassifier,
     export_text,
     plot_tree,
 )
@@ -61,6 +63,72 @@ def test_same_tree_as_scikit_learns_between_any_two_alphas(case):
         oracle = clone(tree).set_params(ccp_alpha=alpha).fit(rows, y, sample_weight=weight)
         assert_equal_node_for_node(pruner.estimator_, oracle)
         assert_array_equal(pruner.predict(rows), oracle.predict(rows))
+
+
+SMALL = np.random.default_rng(0)
+COUNTS = [
+    (SMALL.integers(0, 5, (n, 3)).astype(float), SMALL.integers(0, 3, n)) for n in (12, 25, 40, 60)
+]
+COUNTS.append((np.arange(4.0)[:, None], np.array([1, 0, 1, 0])))
+TOY = [[-2, -1], [-1, -1], [-1, -2], [1, 1], [1, 2], [2, 1]]
+COUNTS.append((np.array(TOY, dtype=float), np.array([-1, -1, -1, 1, 1, 1])))
+
+
+def all_prices(tree, rows, y, weight):
+    """List 0, every price of scikit-learn's path, its neighbours in float64, and midpoints."""
+    path = tree.cost_complexity_pruning_path(rows, y, sample_weight=weight)
+    alphas = np.unique(np.abs(path.ccp_alphas))
+    between = (alphas[1:] + alphas[:-1]) / 2
+    return np.unique([0, *alphas, *between, *np.nextafter(alphas, 0), *np.nextafter(alphas, 9)])
+
+
+def assert_equal_at(prices, tree, rows, y, weight):
+    pruner = CostComplexityPruner(tree, ccp_alpha=0.0)
+    path = pruner.path(rows, y, prices, param_name="ccp_alpha", sample_weight=weight)
+    for alpha, pruned in zip(prices, path, strict=True):
+        oracle = clone(tree).set_params(ccp_alpha=alpha).fit(rows, y, sample_weight=weight)
+        assert_equal_node_for_node(pruned.estimator_, oracle)
+
+
+@pytest.mark.parametrize("weigh", [False, True])
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize(
+    "tree",
+    [
+        DecisionTreeClassifier(random_state=0),
+        DecisionTreeClassifier(criterion="entropy", max_leaf_nodes=9, random_state=0),
+        DecisionTreeClassifier(class_weight="balanced", random_state=0),
+        DecisionTreeRegressor(random_state=0),
+        DecisionTreeRegressor(criterion="absolute_error", random_state=0),
+        ExtraTreeClassifier(random_state=0),
+    ],
+    ids=str,
+)
+def test_same_tree_as_scikit_learns_at_each_of_its_prices_though_counts_tie(tree, outputs, weigh):
+    for rows, y in COUNTS:
+        targets = np.stack([y, y[::-1]], axis=1)[:, :outputs]
+        weight = np.arange(len(y)) % 3 + 0.1 if weigh else None
+        prices = all_prices(tree, rows, targets, weight)
+        assert_equal_at(prices, tree, rows, targets, weight)
+
+
+@pytest.mark.parametrize(
+    ("load", "tree"),
+    [
+        (load_iris, DecisionTreeClassifier(random_state=0)),
+        (load_digits, DecisionTreeClassifier(max_depth=8, random_state=0)),
+        (load_diabetes, DecisionTreeRegressor(max_leaf_nodes=100, random_state=0)),
+    ],
+)
+def test_same_tree_as_scikit_learns_at_each_of_its_prices(load, tree):
+    rows, y = (part[:600] for part in load(return_X_y=True))
+    prices = all_prices(tree, rows, y, None)
+    assert_equal_at(prices[:: 1 + len(prices) // 60], tree, rows, y, None)
+
+
+def test_a_price_of_one_sixth_is_reached():
+    pruner = CostComplexityPruner(DecisionTreeClassifier(), ccp_alpha=1 / 6)
+    assert pruner.fit([[0], [1], [2], [3]], [1, 0, 1, 0]).estimator_.tree_.node_count == 1
 
 
 def test_predictions_are_those_of_the_pruned_tree_to_the_bit(case):

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import beta
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
@@ -55,6 +56,7 @@ class Oracle:
         y = y.reshape(len(y), -1)
         self.y = [np.unique(column, return_inverse=True)[1] for column in y.T]
         self.weight = np.ones(len(X)) if weight is None else weight
+        self.cases = self.weight / self.weight[self.weight > 0].mean()
         self.confidence, self.raising = confidence, raising
 
     def grown(self, node=0):
@@ -70,7 +72,7 @@ class Oracle:
         return rows[left], rows[~left]
 
     def as_leaf(self, rows):
-        return bound([np.bincount(y[rows], self.weight[rows]) for y in self.y], self.confidence)
+        return bound([np.bincount(y[rows], self.cases[rows]) for y in self.y], self.confidence)
 
     def errors(self, branch, rows):
         if branch is None:
@@ -211,15 +213,46 @@ def test_class_weight_and_sample_weight_multiply(raising):
 
 
 @pytest.mark.parametrize("raising", [False, True])
-def test_weights_are_repetitions(raising):
+def test_weights_are_repetitions_where_they_are_counts(raising):
     y = target("classifier")
     times = RNG.integers(0, 4, N_ROWS)
-    pruner = ErrorBasedPruner(DecisionTreeClassifier(random_state=0), subtree_raising=raising)
+    tree = DecisionTreeClassifier(random_state=0)
+    pruner = ErrorBasedPruner(tree, subtree_raising=raising, weights="counts")
     weighted = clone(pruner).fit(X, y, sample_weight=times).estimator_.tree_
     repeated = clone(pruner).fit(np.repeat(X, times, axis=0), np.repeat(y, times)).estimator_.tree_
     assert_array_equal(weighted.threshold, repeated.threshold)
     assert_array_equal(weighted.weighted_n_node_samples, repeated.weighted_n_node_samples)
     assert_allclose(weighted.value, repeated.value, atol=1e-12)
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.5])
+@pytest.mark.parametrize("raising", [False, True])
+@pytest.mark.parametrize("weight", [np.ones(N_ROWS), WEIGHT], ids=["equal", "unequal"])
+def test_the_scale_of_weights_makes_no_difference(weight, raising, sparsity):
+    if raising and sparsity is not None:
+        pytest.skip("a raised tree is on no path")
+    y = target("classifier")
+    pruner = ErrorBasedPruner(
+        DecisionTreeClassifier(random_state=0), subtree_raising=raising, sparsity=sparsity
+    )
+    plain = clone(pruner).fit(X, y, weight)
+    assert 0 < plain.sparsity_ < 1
+    for scale in (2.0**-10, 2.0**10):  # which moves no bit of the full tree
+        other = clone(pruner).fit(X, y, scale * weight)
+        assert_array_equal(other.estimator_.tree_.threshold, plain.estimator_.tree_.threshold)
+        assert_allclose(other.predict_proba(X), plain.predict_proba(X), atol=1e-12)
+    if weight is not WEIGHT:
+        assert_array_equal(plain.predict(X), clone(pruner).fit(X, y).predict(X))
+
+
+def test_boosting_of_pruners_by_weights_that_sum_to_one():
+    y = (target("classifier") > 0).astype(int)
+    boosted = AdaBoostClassifier(
+        ErrorBasedPruner(DecisionTreeClassifier(random_state=0)), n_estimators=2, random_state=0
+    ).fit(X, y)
+    first = boosted.estimators_[0]
+    plain = ErrorBasedPruner(DecisionTreeClassifier(random_state=first.estimator.random_state))
+    assert first.estimator_.get_n_leaves() == plain.fit(X, y).estimator_.get_n_leaves() > 1
 
 
 @every_case
@@ -230,10 +263,11 @@ def test_sparsity_follows_the_path_of_the_bound(kind, data, sparsity):
     full = clone(small).fit(rows, y, sample_weight=weight)
     pruner = ErrorBasedPruner(small, sparsity=sparsity).fit(rows, y, sample_weight=weight)
     tree = full.tree_
-    counts = tree.value * tree.weighted_n_node_samples[:, None, None]
+    scale = tree.n_node_samples[0] / tree.weighted_n_node_samples[0]
+    counts = scale * tree.value * tree.weighted_n_node_samples[:, None, None]
     candidates = subtrees(tree, np.array([bound(node, 0.25) for node in counts]))
     kept = pruner.estimator_.tree_
-    counts = kept.value * kept.weighted_n_node_samples[:, None, None]
+    counts = scale * kept.value * kept.weighted_n_node_samples[:, None, None]
     found = sum(bound(node, 0.25) for node in counts[kept.children_left < 0])
     assert pruner.sparsity_ >= sparsity
     assert found == pytest.approx(min(r for r, n in candidates if n == kept.n_leaves), abs=1e-9)

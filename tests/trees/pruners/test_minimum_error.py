@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -10,6 +12,7 @@ from skprune import MinimumErrorPruner
 from tests.trees.pruners.cases import (
     CASES,
     DATA,
+    N_ROWS,
     TREES,
     X,
     assert_equal_node_for_node,
@@ -21,15 +24,17 @@ CASES = [(kind, data) for kind, data in CASES if "regressor" not in kind]
 
 
 def estimates(tree, m):
-    """The formula of Cestnik and Bratko, class by class."""
+    """The formula of Cestnik and Bratko, class by class, for weights with a mean of 1."""
     tree = tree.tree_
     risk = []
-    for value, weight in zip(tree.value, tree.weighted_n_node_samples, strict=True):
+    scale = tree.n_node_samples[0] / tree.weighted_n_node_samples[0]
+    cases = scale * tree.weighted_n_node_samples
+    for value, weight in zip(tree.value, cases, strict=True):
         rates = [
             1 - max((weight * p + prior * m) / (weight + m) for p, prior in zip(*pair, strict=True))
             for pair in zip(value, tree.value[0], strict=True)
         ]
-        risk.append(weight / tree.weighted_n_node_samples[0] * np.mean(rates))
+        risk.append(weight / cases[0] * np.mean(rates))
     return risk
 
 
@@ -57,6 +62,29 @@ def test_by_hand():
     price = pruner.fit(rows, y).pruning_history_[-1]["ccp_alpha"]
     left, right = 5 / 8 * (1 - (4 + 0.5 * 2) / 7), 3 / 8 * (1 - (3 + 0.5 * 2) / 5)
     assert price == pytest.approx(0.5 - left - right, abs=1e-15)
+
+
+@pytest.mark.parametrize("tree", [DecisionTreeClassifier, RandomForestClassifier])
+def test_the_scale_of_weights_makes_no_difference(tree):
+    y = target("classifier")
+    pruner = MinimumErrorPruner(tree(random_state=0), m=4.0)
+    if tree is RandomForestClassifier:
+        pruner.estimator.set_params(n_estimators=3)
+    plain = clone(pruner).fit(X, y, np.ones(N_ROWS))
+    assert 0 < plain.sparsity_ < 1
+    for scale in (2.0**-10, 2.0**10):  # which moves no bit of the full trees
+        other = clone(pruner).fit(X, y, np.full(N_ROWS, scale))
+        assert other.sparsity_ == plain.sparsity_
+        assert_array_equal(other.predict(X), plain.predict(X))
+
+
+def test_weights_that_are_counts():
+    y = target("classifier")
+    pruner = MinimumErrorPruner(DecisionTreeClassifier(random_state=0), m=4.0, weights="counts")
+    doubled = clone(pruner).fit(X, y, np.full(len(y), 2.0))
+    repeated = clone(pruner).fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
+    assert doubled.sparsity_ == repeated.sparsity_
+    assert doubled.sparsity_ != clone(pruner).fit(X, y).sparsity_
 
 
 def test_larger_m_smaller_tree():

@@ -9,14 +9,14 @@ from typing import Any, Protocol, Self
 from warnings import warn
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, issparse
+from scipy.sparse import csr_array, csr_matrix, issparse, vstack
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skprune.engine import NonFiniteError
-from skprune.engine.checks import refuse_stray_indices
+from skprune.engine.checks import dense_parts, refuse_stray_indices
 from skprune.frames import numbers_of
 from skprune.limits import Limits, blanked, most_of
 from skprune.nets.rows import as_array
@@ -162,7 +162,12 @@ class _SparseEstimator(BaseEstimator):
                 if warning:
                     warn(f"X {warning}", stacklevel=1)  # as scikit-learn's, once for all callers
                 return answers
-        return run(self._validate(X), self.n_jobs)
+        rows = self._validate(X)
+        if issparse(rows) and np.isnan(rows.data).any():
+            # a compiled imputer takes NaN in sparse rows, which the kernels for CSR refuse
+            parts = dense_parts(rows, self.n_features_in_, getattr(self.model, "dtype", "float32"))
+            return _stacked([run(part, self.n_jobs) for part in parts])
+        return run(rows, self.n_jobs)
 
     def _ready(self, X: Any) -> tuple[Any, str] | None:
         """Give rows that the model takes as they are, and what to warn of.
@@ -230,6 +235,10 @@ class _SparseEstimator(BaseEstimator):
             return X
         self.limits.check(X, self._name)
         return blanked(X, self.model)  # the engine checks all columns alike
+
+
+def _stacked(parts: list[Any]) -> Any:
+    return vstack(parts, format="csr") if issparse(parts[0]) else np.concatenate(parts)
 
 
 @cache

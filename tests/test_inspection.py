@@ -73,12 +73,20 @@ def test_both_choices_are_marked(search, data, ax, x):
     assert display.one_se_index == near.best_index_
 
 
-def test_an_infinite_alpha_has_a_place(search, ax):
-    display = PruningCurveDisplay.from_estimator(search, x="ccp_alpha", ax=ax)
-    alphas = np.array([params["ccp_alpha"] for params in search.cv_results_["params"]])
-    np.testing.assert_array_equal(display.line_.get_xdata(), [*alphas[:-1], 2 * alphas[-2]])
+def test_an_infinite_alpha_has_a_place(data, ax):
+    pruner = CostComplexityPruner(DecisionTreeClassifier(random_state=0))
+    found = PrunerCV(pruner, param_range=[0.0, 0.02, np.inf], cv=2).fit(*data)
+    display = PruningCurveDisplay.from_estimator(found, x="ccp_alpha", ax=ax)
+    np.testing.assert_array_equal(display.line_.get_xdata(), [0.0, 0.02, 0.04])
     assert display.values[-1] == np.inf
     assert ax.get_xlabel() == "ccp_alpha"
+
+
+def test_prices_of_the_path_stand_where_they_are(search, ax):
+    display = PruningCurveDisplay.from_estimator(search, x="ccp_alpha", ax=ax)
+    alphas = np.array([params["ccp_alpha"] for params in search.cv_results_["params"]])
+    assert np.isfinite(alphas).all()
+    np.testing.assert_array_equal(display.line_.get_xdata(), alphas)
     assert ax.get_xscale() == "symlog"
 
 

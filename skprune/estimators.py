@@ -162,12 +162,14 @@ class _SparseEstimator(BaseEstimator):
                 if warning:
                     warn(f"X {warning}", stacklevel=1)  # as scikit-learn's, once for all callers
                 return answers
-        rows = self._validate(X)
-        if issparse(rows) and np.isnan(rows.data).any():
+        checked: Any = self._validate(X)
+        if issparse(checked) and _has_nan(checked):
             # a compiled imputer takes NaN in sparse rows, which the kernels for CSR refuse
-            parts = dense_parts(rows, self.n_features_in_, getattr(self.model, "dtype", "float32"))
+            parts = dense_parts(
+                checked, self.n_features_in_, getattr(self.model, "dtype", "float32")
+            )
             return _stacked([run(part, self.n_jobs) for part in parts])
-        return run(rows, self.n_jobs)
+        return run(checked, self.n_jobs)
 
     def _ready(self, X: Any) -> tuple[Any, str] | None:
         """Give rows that the model takes as they are, and what to warn of.
@@ -235,6 +237,10 @@ class _SparseEstimator(BaseEstimator):
             return X
         self.limits.check(X, self._name)
         return blanked(X, self.model)  # the engine checks all columns alike
+
+
+def _has_nan(rows: Any) -> bool:
+    return bool(np.isnan(rows.data).any())
 
 
 def _stacked(parts: list[Any]) -> Any:

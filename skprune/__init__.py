@@ -26,6 +26,7 @@ _HOME = {
     "PruningHistoryDisplay": "skprune.inspection",
     "MinimumErrorPruner": "skprune.trees.pruners",
     "ReducedErrorPruner": "skprune.trees.pruners",
+    "SaliencyPruner": "skprune.nets.pruners",
     "SoftThresholdPruner": "skprune.nets.pruners",
     "SparseClassifier": "skprune.estimators",
     "SparseRegressor": "skprune.estimators",

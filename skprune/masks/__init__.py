@@ -1,17 +1,33 @@
-"""What to remove: scores in, boolean masks out. Numpy only, shared by every net."""
+"""What to remove: scores in, boolean masks out; True stays. Numpy only, whoever trains."""
 
-from skprune.masks.allocation import ALLOCATIONS, keep_counts
-from skprune.masks.granularity import GRANULARITIES, top_masks
-from skprune.masks.schedules import SCHEDULES, Cubic, Iterative, OneShot, Schedule
+from skprune.masks.allocation import ALLOCATIONS
+from skprune.masks.groups import make_groups
+from skprune.masks.schedules import (
+    SCHEDULES,
+    Constant,
+    Cubic,
+    Curve,
+    Cyclic,
+    Iterative,
+    OneShot,
+    Plan,
+    Schedule,
+    Update,
+    as_schedule,
+)
 
 __all__ = [
     "ALLOCATIONS",
-    "GRANULARITIES",
     "SCHEDULES",
+    "Constant",
     "Cubic",
+    "Curve",
+    "Cyclic",
     "Iterative",
     "OneShot",
+    "Plan",
     "Schedule",
-    "keep_counts",
-    "top_masks",
+    "Update",
+    "as_schedule",
+    "make_groups",
 ]

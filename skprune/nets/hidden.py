@@ -8,8 +8,7 @@ from skorch import NeuralNet
 from skorch.dataset import get_len, unpack_data
 from torch.overrides import TorchFunctionMode
 
-from skprune.nets.layers import modules_of
-from skprune.nets.training import prunable_weights
+from skprune.nets.layers import modules_of, prunable_weights
 
 
 def last_hidden(net: NeuralNet, X: Any) -> torch.Tensor:

@@ -1,15 +1,18 @@
-"""Which parameters of which layers are weights that can be pruned."""
+"""Which parameters of which layers are weights that can be pruned, and how sparse they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from scipy.sparse import csr_array
 from skorch import NeuralNet
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from skprune.nets.gates.base import Gate, Prunable
+from skprune.nets.rows import as_array
 
 # a subclass is pruned as its base is
 WEIGHTS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -120,6 +123,157 @@ class Choice:
 
 
 EVERY = Choice()
+
+
+def prunable_layers(net: NeuralNet, choice: Choice = EVERY) -> dict[str, Any]:
+    """Name the layers of a net that are pruned.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+    choice : Choice
+        Which to take; by default all.
+
+    Returns
+    -------
+    layers : dict of str to Module
+        In the order of the module; layers that share all their weights stand once.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of such a layer, or if there is nothing to prune.
+    """
+    all_of_kind = {
+        name: layer
+        for prefix, module in modules_of(net)
+        for name, layer in module.named_modules(prefix=prefix)
+        if weight_names(layer) and choice.takes(layer)
+    }
+    if not all_of_kind:
+        raise ValueError(
+            f"estimator has no Linear or Conv layer to prune, nor another layer that can be: "
+            f"{net.module!r}."
+        )
+    layers = choice.layers
+    if layers is not None and (not layers or set(layers) - set(all_of_kind)):
+        raise ValueError(f"layers={layers!r} must name layers among {list(all_of_kind)}.")
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for name, layer in all_of_kind.items():
+        weights = {id(getattr(layer, key)) for key in weight_names(layer)}
+        if (layers is None or name in layers) and weights - seen:
+            found[name] = layer
+            seen |= weights
+    computed = [n for n, la in found.items() if set(weight_names(la)) - set(la._parameters)]
+    if computed:
+        raise ValueError(
+            f"the weights of {computed} are no parameters but computed from others (weight_norm, "
+            f"torch's own pruning): make them plain again, or leave the layers out of layers."
+        )
+    return found
+
+
+def prunable_weights(net: NeuralNet, choice: Choice = EVERY) -> dict[str, nn.Parameter]:
+    """Name the weights of a net that are pruned.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+    choice : Choice
+        Which layers to take; by default all.
+
+    Returns
+    -------
+    weights : dict of str to Parameter
+        Named as in the module's ``named_parameters``; one that several layers share stands once.
+    """
+    found: dict[str, nn.Parameter] = {}
+    for name, layer in prunable_layers(net, choice).items():
+        for key in weight_names(layer):
+            weight = getattr(layer, key)
+            if not any(weight is other for other in found.values()):
+                found[f"{name}.{key}".lstrip(".")] = weight
+    return found
+
+
+def parameters_named(net: NeuralNet) -> dict[str, nn.Parameter]:
+    """Return all parameters of a net by name; one that has several names stands several times."""
+    return {
+        name: parameter
+        for prefix, module in modules_of(net)
+        for name, parameter in module.named_parameters(prefix=prefix, remove_duplicate=False)
+    }
+
+
+def sparse_weights(net: NeuralNet, choice: Choice = EVERY) -> dict[str, csr_array]:
+    """Copy the pruned layers' weights into CSR arrays.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+    choice : Choice
+        Which layers to take; by default all.
+
+    Returns
+    -------
+    weights : dict of str to csr_array
+        Named as in the module's ``named_parameters``. Rows are those of the parameter, and all its
+        other dimensions are one: (n_out, n_in * kernel size) of a Linear or Conv.
+    """
+    return {
+        name: csr_array(as_array(weight.detach().flatten(start_dim=1)))
+        for name, weight in prunable_weights(net, choice).items()
+    }
+
+
+def measured_sparsity(net: NeuralNet, choice: Choice = EVERY) -> float:
+    """Count the fraction of the prunable weights that are zero.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+    choice : Choice
+        Which layers to take; by default all.
+
+    Returns
+    -------
+    sparsity : float
+        In [0, 1].
+    """
+    weights = prunable_weights(net, choice).values()
+    zeros = sum(w.numel() - int(torch.count_nonzero(w)) for w in weights)
+    return zeros / sum(w.numel() for w in weights)
+
+
+def label(name: str) -> str:
+    """Return the name of a weight as users name its layer, where it is the only one of it."""
+    return name.removesuffix(".weight")
+
+
+def check_finite(weights: Mapping[str, nn.Parameter]) -> None:
+    """Refuse weights that a training has spoiled.
+
+    Parameters
+    ----------
+    weights : mapping of str to Parameter
+        As `prunable_weights` returns them.
+
+    Raises
+    ------
+    ValueError
+        If one of them holds NaN or infinity.
+    """
+    for name, weight in weights.items():
+        if not bool(torch.isfinite(weight.detach()).all()):
+            raise ValueError(
+                f"the weights of layer {label(name)!r} hold NaN or infinity: training diverged; "
+                f"lower the estimator's lr, or scale X and y."
+            )
 
 
 def dense_weights(

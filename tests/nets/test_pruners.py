@@ -15,9 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
 from torch import nn
 
-from skprune import L0Pruner, MagnitudePruner, MLPNetClassifier, MLPNetRegressor
+from skprune import L0Pruner, MagnitudePruner, MLPNetClassifier, MLPNetRegressor, SaliencyPruner
 from skprune.masks import Cubic, Iterative, OneShot
-from skprune.nets.pruners import ScorePruner
 from tests.conftest import FORBID_TORCH, UserModule, user_net
 
 QUICK = {"max_epochs": 4, "lr": 0.02, "batch_size": 50, "random_state": 0}
@@ -178,11 +177,9 @@ def test_net_of_no_kind_is_predicted_as_it_predicts(iris):
 
 
 def test_a_criterion_is_all_that_a_new_pruner_needs(iris):
-    class SmallestStay(ScorePruner):
-        def _criterion(self, weight):
-            return -np.abs(weight)
-
-    pruner = SmallestStay(mlp(), sparsity=0.5, finetune_epochs=0, random_state=0).fit(*iris)
+    pruner = SaliencyPruner(
+        mlp(), criterion=lambda w: -w.abs(), sparsity=0.5, finetune_epochs=0, random_state=0
+    ).fit(*iris)
     largest = MagnitudePruner(mlp(), sparsity=0.5, finetune_epochs=0, random_state=0).fit(*iris)
     assert_array_equal(weights(pruner) == 0, weights(largest) != 0)
 

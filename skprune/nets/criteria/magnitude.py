@@ -1,28 +1,24 @@
 """Magnitude: a weight is worth its absolute value."""
 
-import numpy as np
+import torch
+
+from skprune.nets.criteria.base import Criterion
+from skprune.nets.evidence import Seen
 
 
-def magnitude(weight: np.ndarray) -> np.ndarray:
+class Magnitude(Criterion):
     """Score each weight by its absolute value.
 
     Han, Pool, Tran and Dally (2015), "Learning both weights and connections for efficient
     neural networks", section 3: connections of small weight are removed.
 
-    Parameters
-    ----------
-    weight : ndarray
-        A layer's weights, of any shape.
-
-    Returns
-    -------
-    score : ndarray
-        ``abs(weight)``, of the same shape and dtype.
-
     Examples
     --------
-    >>> import numpy as np
-    >>> magnitude(np.array([[-2.0, 0.5]]))
-    array([[2. , 0.5]])
+    >>> import torch
+    >>> Magnitude().score(torch.tensor([[-2.0, 0.5]]), {})
+    tensor([[2.0000, 0.5000]])
     """
-    return np.abs(weight)
+
+    def score(self, weight: torch.Tensor, seen: Seen) -> torch.Tensor:
+        """Return ``abs(weight)``."""
+        return weight.abs()

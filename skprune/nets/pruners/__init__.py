@@ -5,7 +5,8 @@ from skprune.nets.pruners.bayesian_group import BayesianGroupPruner
 from skprune.nets.pruners.l0 import L0Pruner
 from skprune.nets.pruners.learned import LearnedPruner
 from skprune.nets.pruners.magnitude import MagnitudePruner
-from skprune.nets.pruners.scored import ScorePruner
+from skprune.nets.pruners.saliency import SaliencyPruner
+from skprune.nets.pruners.scored import ScoredPruner
 from skprune.nets.pruners.soft_threshold import SoftThresholdPruner
 from skprune.nets.pruners.variational_dropout import VariationalDropoutPruner
 
@@ -15,7 +16,8 @@ __all__ = [
     "LearnedPruner",
     "MagnitudePruner",
     "NetPruner",
-    "ScorePruner",
+    "SaliencyPruner",
+    "ScoredPruner",
     "SoftThresholdPruner",
     "VariationalDropoutPruner",
 ]

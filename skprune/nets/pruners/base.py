@@ -1,4 +1,4 @@
-"""What all pruners of nets share: a skorch net in, its recipe, the engine's form of it out."""
+"""What all pruners of nets share: a skorch net in, its method, the engine's form of it out."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ from skprune.nets.rows import (
 if TYPE_CHECKING:
     from skorch import NeuralNet
 
-    from skprune.nets.training import Recipe
+    from skprune.nets.method import Method
 
 
 class NetPruner(BasePruner):
-    """Base class of the pruners of skorch nets: a subclass says by which recipe a net is pruned."""
+    """Base class of the pruners of skorch nets: a subclass says by which method a net is pruned."""
 
     sparsity: float | None
     layers: Sequence[str] | None
@@ -55,9 +55,9 @@ class NetPruner(BasePruner):
     }
 
     @abstractmethod
-    def _recipe(
+    def _method(
         self, net: "NeuralNet", data: TrainingData, own_epochs: int
-    ) -> tuple["Recipe", int]:
+    ) -> tuple["Method", int]:
         """Say how a net is pruned, and how long it trains, fine-tuning included."""
 
     def _validation_options(self) -> dict[str, Any]:
@@ -123,10 +123,11 @@ class NetPruner(BasePruner):
         with naming_the_extra(f"{type(self).__name__}.fit"):
             from skprune.nets.data import inputs_for, rows_to_try
             from skprune.nets.fallback import engine_or_torch, n_hidden
+            from skprune.nets.layers import measured_sparsity, sparse_weights
             from skprune.nets.precision import check_device
+            from skprune.nets.run import train_and_prune
             from skprune.nets.seeding import draw_seed, seeded
             from skprune.nets.targets import classes_after_training, targets_for
-            from skprune.nets.training import measured_sparsity, sparse_weights, train_and_prune
             from skprune.nets.trial import Trial
 
         net = self._unfitted_or_frozen_copy()
@@ -147,11 +148,11 @@ class NetPruner(BasePruner):
         own_epochs = fit_params.pop("epochs", net.max_epochs)  # skorch's word for this fit alone
         if data.sample_weight is not None and self._trains:
             fit_params["sample_weight"] = data.sample_weight
-        recipe, epochs = self._recipe(net, data, own_epochs)
+        method, epochs = self._method(net, data, own_epochs)
         with seeded(seed, net.device):
             history = train_and_prune(
                 net,
-                recipe,
+                method,
                 own_epochs,
                 epochs,
                 X,
@@ -169,8 +170,8 @@ class NetPruner(BasePruner):
         return Pruned(
             estimator=net,
             model=model,
-            sparse_weights=partial(sparse_weights, net, recipe.choice),
-            sparsity=measured_sparsity(net, recipe.choice),
+            sparse_weights=partial(sparse_weights, net, method.choice),
+            sparsity=measured_sparsity(net, method.choice),
             n_features_out=n_features_out,
             history=history,
             classes=classes,

@@ -10,7 +10,7 @@ from skprune.nets.pruners.learned import LearnedPruner
 
 if TYPE_CHECKING:
     from skprune.nets.gates import Gate
-    from skprune.nets.pressure import Pressure
+    from skprune.nets.gates.pressure import Pressure
 
 
 class L0Pruner(LearnedPruner):
@@ -209,7 +209,7 @@ class L0Pruner(LearnedPruner):
         return gate
 
     def _pressure(self, sparsity: float | None, epochs: float) -> "Pressure":
-        from skprune.nets.pressure import Price, Target
+        from skprune.nets.gates.pressure import Price, Target
 
         if sparsity is None:
             assert self.lam is not None

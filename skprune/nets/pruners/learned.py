@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from skorch import NeuralNet
 
     from skprune.nets.gates import Gate
+    from skprune.nets.gates.pressure import Pressure
     from skprune.nets.layers import Choice
-    from skprune.nets.pressure import Pressure
-    from skprune.nets.training import Recipe
+    from skprune.nets.method import Method
 
 _DEFAULT_SPARSITY = 0.9
 
@@ -61,10 +61,10 @@ class LearnedPruner(NetPruner):
     def _check_parameters_agree(self) -> None:
         """Refuse parameters that contradict each other."""
 
-    def _recipe(
+    def _method(
         self, net: "NeuralNet", data: TrainingData, own_epochs: int
-    ) -> tuple["Recipe", int]:
-        from skprune.nets.gating import GateRecipe
+    ) -> tuple["Method", int]:
+        from skprune.nets.gated import Gated
         from skprune.nets.layers import Choice, can_have_gate
 
         self._check_parameters_agree()
@@ -82,7 +82,7 @@ class LearnedPruner(NetPruner):
                 f"net trains; got {learning!r}."
             )
         stop = (1 - self.recovery_fraction) * learning
-        recipe = GateRecipe(
+        method = Gated(
             make_gate=self._make_gate,
             pressure=self._pressure(target, stop),
             sparsity=target,
@@ -91,16 +91,16 @@ class LearnedPruner(NetPruner):
             choice=choice,
             lr=self.gate_lr,
         )
-        return recipe, epochs
+        return method, epochs
 
 
-def _plain_training(choice: "Choice") -> "Recipe":
+def _plain_training(choice: "Choice") -> "Method":
     """Remove nothing: the net trains as it would by itself."""
-    from skprune.masks import OneShot
-    from skprune.nets.criteria import magnitude
-    from skprune.nets.training import ScoreRecipe
+    from skprune.masks import as_schedule
+    from skprune.nets.criteria import Magnitude
+    from skprune.nets.scored import Scored
 
-    return ScoreRecipe(magnitude, 0.0, OneShot(), start=0, stop=0, choice=choice)
+    return Scored(Magnitude(), 0.0, as_schedule("one_shot"), choice=choice)
 
 
 def warmup(given: Any, epochs: float) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """MagnitudePruner: the weights of smallest magnitude go."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from skprune.nets.criteria import magnitude
-from skprune.nets.pruners.scored import ScorePruner
+from skprune.nets.pruners.scored import ScoredPruner
+
+if TYPE_CHECKING:
+    from skprune.nets.criteria import Criterion
 
 
-class MagnitudePruner(ScorePruner):
+class MagnitudePruner(ScoredPruner):
     """Remove the weights of smallest magnitude from a skorch net.
 
     Han et al. (2015) [1]_ for ``schedule="one_shot"`` (train, prune, fine-tune) and
@@ -22,13 +24,17 @@ class MagnitudePruner(ScorePruner):
     sparsity : float in [0, 1], default=0.9
         Fraction of the prunable weights to remove; biases and norm layers are not prunable.
         A number of weights that is not whole is rounded up.
-    schedule : {"one_shot", "iterative", "cubic"} or Schedule, default="one_shot"
-        When the weights go. An object of :mod:`skprune.masks` sets the details, for example
-        ``Cubic(end=0.5)`` or ``Iterative(n_rounds=10)``.
+    schedule : {"one_shot", "iterative", "cubic", "cyclic", "constant"} or Schedule, \
+            default="one_shot"
+        When the weights go. "cyclic" lets all weights train again between phases of sparsity, and
+        ends sparse; "constant" prunes before training. An object of :mod:`skprune.masks` sets the
+        details, for example ``Cubic(end=0.5)`` or ``Iterative(n_rounds=10)``.
     allocation : {"global", "uniform"}, default="global"
         Whether the smallest weights go wherever they stand, or the same fraction of every layer.
-    granularity : {"weight"}, default="weight"
-        What is removed as one: single weights.
+    granularity : {"weight", "neuron"}, "n:m" or (int, int), default="weight"
+        What is removed as one: single weights; the hidden units of Linear and Conv layers, with
+        the weights that read them; all but n of m weights side by side, as in "2:4", which sets
+        the sparsity; or blocks of (outputs, inputs). A group is worth the mean of its scores.
     layers : sequence of str, default=None
         Names of the layers to prune, as in the module's ``named_modules``; None prunes every
         Linear, Conv, ConvTranspose, Bilinear, recurrent layer or cell, and the projections of
@@ -105,5 +111,7 @@ class MagnitudePruner(ScorePruner):
     0.75
     """
 
-    def _criterion(self, weight: np.ndarray) -> np.ndarray:
-        return magnitude(weight)
+    def _criterion(self) -> "Criterion":
+        from skprune.nets.criteria import Magnitude
+
+        return Magnitude()

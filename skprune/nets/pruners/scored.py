@@ -4,29 +4,29 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from skprune.base import TrainingData
-from skprune.masks import ALLOCATIONS, GRANULARITIES, SCHEDULES, Schedule
+from skprune.masks import ALLOCATIONS, SCHEDULES, Curve, Schedule, as_schedule
 from skprune.nets.pruners.base import NetPruner
 
 if TYPE_CHECKING:
     from skorch import NeuralNet
 
-    from skprune.nets.training import ScoreRecipe
+    from skprune.nets.criteria import Criterion
+    from skprune.nets.method import Method
 
 
-class ScorePruner(NetPruner):
+class ScoredPruner(NetPruner):
     """Base class of the pruners that score weights: a subclass names its criterion."""
 
     sparsity: float
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetPruner._parameter_constraints,
-        "schedule": [StrOptions(set(SCHEDULES)), Schedule],
+        "schedule": [StrOptions(set(SCHEDULES)), Schedule, Curve],
         "allocation": [StrOptions(set(ALLOCATIONS))],
-        "granularity": [StrOptions(set(GRANULARITIES))],
+        "granularity": "no_validation",  # told what it must be by `make_groups`
     }
 
     def __init__(
@@ -34,9 +34,9 @@ class ScorePruner(NetPruner):
         estimator: Any,
         *,
         sparsity: float = 0.9,
-        schedule: str | Schedule = "one_shot",
+        schedule: str | Schedule | Curve = "one_shot",
         allocation: str = "global",
-        granularity: str = "weight",
+        granularity: str | tuple[int, int] = "weight",
         layers: Sequence[str] | None = None,
         finetune_epochs: int | None = None,
         refresh_batch_norm: bool = True,
@@ -59,17 +59,24 @@ class ScorePruner(NetPruner):
         self.engine = engine
 
     @abstractmethod
-    def _criterion(self, weight: np.ndarray) -> np.ndarray:
-        """Score a layer's weights; the higher, the sooner kept."""
+    def _criterion(self) -> "Criterion":
+        """Return what scores the weights of one run."""
 
-    def _recipe(
+    def _method(
         self, net: "NeuralNet", data: TrainingData, own_epochs: int
-    ) -> tuple["ScoreRecipe", int]:
+    ) -> tuple["Method", int]:
         """Lay the schedule over the epochs that the net trains for."""
         from skprune.nets.layers import Choice
-        from skprune.nets.training import ScoreRecipe
+        from skprune.nets.regrowth import as_regrowth
+        from skprune.nets.scored import Scored
 
-        schedule = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
+        schedule = as_schedule(self.schedule)
+        regrowth = getattr(self, "regrowth", None)
+        if regrowth is not None and not schedule.rewires:
+            raise ValueError(
+                f"regrowth={regrowth!r} has no effect with schedule={self.schedule!r}, which "
+                f"replaces no weights: set schedule='constant', or leave out regrowth."
+            )
         extra = self.finetune_epochs
         if self._is_frozen:
             start, stop = 0, extra or 0
@@ -80,14 +87,16 @@ class ScorePruner(NetPruner):
         else:
             start, stop = 0, own_epochs
             epochs = stop + (extra or 0)
-        recipe = ScoreRecipe(
-            criterion=self._criterion,
+        method = Scored(
+            criterion=self._criterion(),
             sparsity=self.sparsity,
             schedule=schedule,
             start=start,
             stop=stop,
             allocation=self.allocation,
             granularity=self.granularity,
+            regrowth=as_regrowth(regrowth),
             choice=Choice(self.layers),
+            n_samples=getattr(self, "n_samples", None),
         )
-        return recipe, epochs
+        return method, epochs

@@ -10,7 +10,7 @@ from skprune.nets.pruners.learned import LearnedPruner
 
 if TYPE_CHECKING:
     from skprune.nets.gates import Gate
-    from skprune.nets.pressure import Pressure
+    from skprune.nets.gates.pressure import Pressure
 
 
 class SoftThresholdPruner(LearnedPruner):
@@ -165,7 +165,7 @@ class SoftThresholdPruner(LearnedPruner):
         return SoftThresholdGate(layer, s_init=self.s_init)
 
     def _pressure(self, sparsity: float | None, epochs: float) -> "Pressure":
-        from skprune.nets.pressure import Price, Target
+        from skprune.nets.gates.pressure import Price, Target
 
         if sparsity is None:
             assert self.threshold_decay is not None

@@ -10,7 +10,7 @@ from skprune.nets.pruners.learned import LearnedPruner, warmup
 
 if TYPE_CHECKING:
     from skprune.nets.gates import Gate
-    from skprune.nets.pressure import Pressure
+    from skprune.nets.gates.pressure import Pressure
 
 
 class VariationalDropoutPruner(LearnedPruner):
@@ -164,6 +164,6 @@ class VariationalDropoutPruner(LearnedPruner):
         )
 
     def _pressure(self, sparsity: float | None, epochs: float) -> "Pressure":
-        from skprune.nets.pressure import Price
+        from skprune.nets.gates.pressure import Price
 
         return Price(warmup=warmup(self.warmup_epochs, epochs))

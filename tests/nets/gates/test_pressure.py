@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skprune.nets.pressure import Price, Run, Target
+from skprune.nets.gates.pressure import Price, Run, Target
 
 RUN = Run(n_rows=50, n_steps=200, epochs=4.0)
 

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor
 from skprune.masks import Cubic, Iterative
-from skprune.nets.training import measured_sparsity, prunable_layers, sparse_weights
+from skprune.nets.layers import measured_sparsity, prunable_layers, sparse_weights
 from tests.conftest import UserModule, user_net
 
 SGD = {

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from skorch import NeuralNet
 from torch import fx, nn
 
-from skprune.masks.units import Link
+from skprune.masks.groups import Link
 from skprune.nets.gates.base import Prunable
+from skprune.nets.layers import modules_of
 
 # what treats every unit for itself: True where a unit that is zero stays zero
 MODULES: dict[type[nn.Module], bool] = {
@@ -79,6 +81,91 @@ def links(module: nn.Module, layers: Iterable[str], prefix: str = "") -> list[Li
     return found
 
 
+def outputs(module: nn.Module, layers: Iterable[str], prefix: str = "") -> set[str]:
+    """Find the layers whose outputs are those of the module, with no other layer behind them.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A net's module, with its own layers in place.
+    layers : iterable of str
+        Names of Linear and Conv layers, as `named_modules` has them behind `prefix`.
+    prefix : str, default=""
+        What stands before the names of this module's layers.
+
+    Returns
+    -------
+    outputs : set of str
+        Of a module whose graph cannot be traced, the last layer.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> outputs(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), ["0", "2"])
+    {'2'}
+    """
+    names = {m: (f"{prefix}.{n}" if prefix else n) for n, m in module.named_modules()}
+    every = [name for m, name in names.items() if isinstance(m, Prunable)]
+    try:
+        graph = _Tracer().trace(module)
+    except Exception:  # whatever a user's forward raises on a symbolic input
+        return set(layers) & set(every[-1:])
+    modules = dict(module.named_modules())
+    found, seen = set(), set()
+    waiting = [node for node in graph.nodes if node.op == "output"]
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        called: Any = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(called, Prunable):
+            found.add(names[called])
+        else:
+            waiting.extend(node.all_input_nodes)
+    return found & set(layers)
+
+
+def wiring_of(net: NeuralNet, weights: Iterable[str]) -> tuple[list[Link], set[str]]:
+    """Return the links between a net's layers, and those layers whose outputs are the net's.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialized net.
+    weights : iterable of str
+        Names of the weights of its layers.
+
+    Returns
+    -------
+    links, outputs : list of Link, set of str
+        By the names of the weights.
+
+    Raises
+    ------
+    ValueError
+        If a weight is none of a Linear or Conv, whose rows are its outputs.
+    """
+    weight_of = {name.removesuffix("weight").rstrip("."): name for name in weights}
+    modules = modules_of(net)
+    plain = {
+        name
+        for prefix, module in modules
+        for name, layer in module.named_modules(prefix=prefix)
+        if isinstance(layer, Prunable)
+    }
+    odd = sorted(set(weight_of) - plain)
+    if odd:
+        raise ValueError(
+            f"granularity='neuron' prunes the outputs of Linear and Conv layers, and {odd} are "
+            f"none: leave them out of layers, or take another granularity."
+        )
+    found = [link for prefix, module in modules for link in links(module, weight_of, prefix)]
+    last = set().union(*(outputs(module, weight_of, prefix) for prefix, module in modules))
+    named = [Link(weight_of[a], weight_of[b], zero) for a, b, zero in found]
+    return named, {weight_of[name] for name in last}
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Prunable) or super().is_leaf_module(m, module_qualified_name)
@@ -147,4 +234,4 @@ def _fits(producer: Any, reader: Any, flattened: bool) -> bool:
     return not flattened and bool(reader.groups == 1) and n_units == n_read
 
 
-__all__ = ["links"]
+__all__ = ["links", "outputs", "wiring_of"]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
-from skprune.nets.gates import Gate
+from skprune.nets.gates.base import Gate
 
 Gates = Mapping[str, Gate]
 

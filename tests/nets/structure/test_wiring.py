@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from skprune.masks.units import Link
-from skprune.nets.wiring import links
+from skprune.masks.groups import Link
+from skprune.nets.structure.wiring import links
 
 
 def found(module, **params):

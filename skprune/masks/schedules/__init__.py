@@ -1,0 +1,54 @@
+"""When to prune, and how much, one schedule a file."""
+
+from typing import Any
+
+from skprune.masks.schedules.base import Curve, Following, Plan, Schedule, Update
+from skprune.masks.schedules.constant import Constant
+from skprune.masks.schedules.cubic import Cubic
+from skprune.masks.schedules.cyclic import Cyclic
+from skprune.masks.schedules.iterative import Iterative
+from skprune.masks.schedules.one_shot import OneShot
+
+SCHEDULES: dict[str, Schedule | Curve] = {
+    "one_shot": OneShot(),
+    "iterative": Iterative(),
+    "cubic": Cubic(),
+    "cyclic": Cyclic(),
+    "constant": Constant(),
+}
+
+
+def as_schedule(given: str | Schedule | Curve) -> Schedule:
+    """Return the schedule of a name, of a curve, or the schedule itself.
+
+    Parameters
+    ----------
+    given : str, Schedule or Curve
+        What a pruner got as `schedule`.
+
+    Returns
+    -------
+    schedule : Schedule
+
+    Examples
+    --------
+    >>> as_schedule("one_shot")
+    Following(curve=OneShot())
+    """
+    found: Any = SCHEDULES[given] if isinstance(given, str) else given
+    return found if hasattr(found, "update_at") else Following(found)
+
+
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cubic",
+    "Curve",
+    "Cyclic",
+    "Iterative",
+    "OneShot",
+    "Plan",
+    "Schedule",
+    "Update",
+    "as_schedule",
+]

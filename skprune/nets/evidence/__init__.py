@@ -1,0 +1,19 @@
+"""What criteria ask for beside the weights, summed up over batches of training rows."""
+
+from skprune.nets.evidence.base import Evidence, Rows, Seen
+from skprune.nets.evidence.gradients import (
+    CurrentGradient,
+    MeanAbsoluteGradient,
+    MeanGradient,
+    MeanSquaredGradient,
+)
+
+__all__ = [
+    "CurrentGradient",
+    "Evidence",
+    "MeanAbsoluteGradient",
+    "MeanGradient",
+    "MeanSquaredGradient",
+    "Rows",
+    "Seen",
+]

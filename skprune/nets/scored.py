@@ -100,6 +100,12 @@ class Scored(Method):
                 f"regrowth needs single weights or blocks: granularity={self.granularity!r} cannot "
                 f"replace some groups by others; leave out one of the two."
             )
+        if self.schedule.reopens and not groups.can_return:
+            raise ValueError(
+                f"{type(self.schedule).__name__} lets what it pruned train again, and granularity="
+                f"{self.granularity!r} has no gradient there, as all weights around are zero: "
+                f"take another schedule, or blocks such as (4, 1)."
+            )
         return groups
 
     def update_at(self, epoch: float, history: Sequence[dict[str, Any]]) -> Update:
@@ -125,13 +131,11 @@ class Scored(Method):
         weights = {name: weight.detach() for name, weight in parameters.items()}
         with torch.no_grad():
             scores = _pooled(groups, self.criterion, weights, seen)
-            if not (update.regrow and self.kept and update.sparsity == was):
-                level = (
-                    update.sparsity
-                    if self.target == self.sparsity
-                    else (update.sparsity / self.sparsity * self.target)
-                )
-                self.kept = groups.keep(scores, level, self.allocation)
+            if not (self.kept and update.sparsity == was):
+                level = update.sparsity
+                if self.target != self.sparsity:
+                    level *= self.target / self.sparsity
+                self.kept = groups.keep(_open_first(scores, self.kept), level, self.allocation)
             if update.regrow and self.regrowth is not None:
                 growth = _pooled(groups, self.regrowth, weights, seen)
                 self.kept = rewired(self.kept, scores, growth, update.regrow)
@@ -176,6 +180,17 @@ def rewired(kept: Kept, scores: Scores, growth: Scores, fraction: float) -> Kept
         after[free[highest(growth[name].ravel()[free], n_moved)]] = True
         found[name] = after.reshape(before.shape)
     return found
+
+
+def _open_first(scores: Kept, kept: Kept) -> Kept:
+    """Lower the scores of closed groups by one bit, so that those that stay win a tie.
+
+    A zero in place of a weight of score 0 would leave one zero more than the target asks for.
+    """
+    return {
+        name: np.where(kept[name], score, np.nextafter(score, -inf)) if name in kept else score
+        for name, score in scores.items()
+    }
 
 
 def _pooled(groups: Groups, criterion: Criterion, weights: Tensors, seen: Any) -> Kept:

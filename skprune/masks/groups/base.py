@@ -26,9 +26,12 @@ class Groups(ABC):
         Weights of all layers.
     can_rewire : bool
         Whether any group can take the place of any other in its layer.
+    can_return : bool
+        Whether a group that is zero gets a gradient again once its mask opens.
     """
 
     can_rewire: ClassVar[bool] = True
+    can_return: ClassVar[bool] = True
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = dict(shapes)

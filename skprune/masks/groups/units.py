@@ -83,6 +83,7 @@ class Units(Groups):
     """
 
     can_rewire = False
+    can_return = False  # nothing leads to a dead unit, and nothing reads it
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ class Units(Groups):
     def reachable(self, sparsity: float) -> float:
         """Return the sparsity itself; refuse one that remains out of reach without any unit."""
         none = {name: np.zeros(layer.n_groups) for name, layer in self.layers.items()}
-        most = 1 - float(self.density(none))
+        most = 1 - float(self.density(none)) if any(each.size for each in none.values()) else 0.0
         if sparsity > most + 1e-9:
             fixed = [name for name, layer in self.layers.items() if layer.side is None]
             raise ValueError(

@@ -1,7 +1,5 @@
 """When to prune, and how much, one schedule a file."""
 
-from typing import Any
-
 from skprune.masks.schedules.base import Curve, Following, Plan, Schedule, Update
 from skprune.masks.schedules.constant import Constant
 from skprune.masks.schedules.cubic import Cubic
@@ -35,8 +33,8 @@ def as_schedule(given: str | Schedule | Curve) -> Schedule:
     >>> as_schedule("one_shot")
     Following(curve=OneShot())
     """
-    found: Any = SCHEDULES[given] if isinstance(given, str) else given
-    return found if hasattr(found, "update_at") else Following(found)
+    found = SCHEDULES[given] if isinstance(given, str) else given
+    return found if isinstance(found, Schedule) else Following(found)
 
 
 __all__ = [

@@ -66,10 +66,13 @@ class Schedule(ABC):
         runs over `finetune_epochs` more. False: the schedule runs inside the `max_epochs`.
     rewires : bool
         Whether updates replace weights by others, so that `regrowth` matters.
+    reopens : bool
+        Whether the sparsity falls, so that what was pruned trains again.
     """
 
     trains_first: bool = False
     rewires: bool = False
+    reopens: bool = False
 
     @abstractmethod
     def update_at(self, epoch: float, plan: Plan) -> Update:

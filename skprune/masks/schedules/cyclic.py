@@ -33,6 +33,7 @@ class Cyclic(Schedule):
     begin: float = 0.1
     end: float = 0.75
     n_cycles: int = 4
+    reopens = True
 
     def __post_init__(self) -> None:
         ordered(begin=self.begin, end=self.end)

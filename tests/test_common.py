@@ -31,6 +31,7 @@ from skprune import (
     MLPNetClassifier,
     MLPNetRegressor,
     ReducedErrorPruner,
+    SaliencyPruner,
     SoftThresholdPruner,
     VariationalDropoutPruner,
 )
@@ -48,6 +49,13 @@ NET_PRUNERS = [
     MagnitudePruner(net, sparsity=0.5, schedule=schedule)
     for net in NETS
     for schedule in ("one_shot", "iterative", "cubic")
+] + [
+    SaliencyPruner(NETS[0], sparsity=0.5),
+    SaliencyPruner(NETS[1], sparsity=0.2, granularity="neuron", schedule="cubic"),
+    SaliencyPruner(
+        NETS[0], criterion="magnitude", sparsity=0.2, schedule="constant", regrowth="gradient"
+    ),
+    MagnitudePruner(NETS[1], sparsity=0.2, schedule="cyclic", granularity=(4, 1)),
 ]
 LEARNED_PRUNERS = [
     *(

@@ -164,17 +164,17 @@ class PruningRun(Callback):
         if not training:
             return
         self.is_stale = False
+        self.masking_.hold()
         self.step_ += 1
         if 0 < self.step_ <= self.steps_:
             self._tick(net, self.epoch_ + self.step_ / self.steps_)
-        self.masking_.hold()
 
     def on_epoch_end(
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
         """Write the history."""
-        self._tick(net, self.epoch_ + 1)
         self.masking_.hold()
+        self._tick(net, self.epoch_ + 1)
         self._record(net)
         self.rates.end_epoch(net, self.epoch_)
 

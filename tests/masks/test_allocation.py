@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from skprune.masks import ALLOCATIONS, keep_counts
-from skprune.masks.allocation import highest, n_kept
+from skprune.masks import ALLOCATIONS
+from skprune.masks.allocation import highest, keep_highest, n_kept, shares
 
 # few different values, so that most draws hold ties
 TIED = st.sampled_from([0.0, 0.5, 1.0, 2.0])
@@ -20,6 +20,18 @@ LAYERS = st.lists(
     max_size=4,
 ).map(lambda arrays: {f"layer{i}": array for i, array in enumerate(arrays)})
 PER_MILLE = st.integers(0, 1000)
+
+
+def keep_counts(scores, sparsity, allocation):
+    """How many weights each layer keeps."""
+    shapes = {name: score.shape for name, score in scores.items()}
+    counts = {}
+    for names, share in shares(shapes, sparsity, allocation):
+        part = {name: scores[name] for name in names}
+        kept = keep_highest(part, dict.fromkeys(names, 1), share)
+        assert all(mask.shape == scores[name].shape for name, mask in kept.items())
+        counts |= {name: int(mask.sum()) for name, mask in kept.items()}
+    return counts
 
 
 def exact_count(size, per_mille):
@@ -87,3 +99,39 @@ def test_highest_prefers_earlier_positions_among_equals(score, data):
 def test_unknown_allocation_is_no_silent_default():
     with pytest.raises(KeyError, match="erkk"):
         keep_counts({"a": np.ones(3)}, 0.5, "erkk")
+
+
+@given(scores=LAYERS, per_mille=PER_MILLE, data=st.data())
+def test_groups_of_any_sizes_stay_while_their_weights_are_allowed(scores, per_mille, data):
+    sizes = {
+        name: data.draw(arrays(np.int64, score.shape, elements=st.integers(1, 5)))
+        for name, score in scores.items()
+    }
+    kept = keep_highest(scores, sizes, per_mille / 1000)
+    groups = [
+        (-score, name, at) for name, layer in scores.items() for at, score in np.ndenumerate(layer)
+    ]
+    total = sum(int(size.sum()) for size in sizes.values())
+    left = exact_count(total, per_mille)
+    stays = True
+    for _, name, at in sorted(groups, key=lambda group: group[0]):  # stable: ties in order
+        left -= sizes[name][at]
+        stays = stays and left >= 0
+        assert kept[name][at] == stays
+
+
+@given(scores=LAYERS, per_mille=PER_MILLE, size=st.integers(1, 6))
+def test_one_size_for_all_is_the_same_as_one_a_group(scores, per_mille, size):
+    one = keep_highest(scores, dict.fromkeys(scores, size), per_mille / 1000)
+    each = {name: np.full(score.shape, size) for name, score in scores.items()}
+    many = keep_highest(scores, each, per_mille / 1000)
+    for name in scores:
+        np.testing.assert_array_equal(one[name], many[name])
+
+
+def test_layers_of_different_sizes_are_weighed_by_them():
+    # 2 groups of 3 weights and 4 of 1: of 10 weights, 6 may stay
+    scores = {"a": np.array([9.0, 1.0]), "b": np.array([8.0, 7.0, 6.0, 5.0])}
+    kept = keep_highest(scores, {"a": 3, "b": 1}, 0.4)
+    assert kept["a"].tolist() == [True, False]
+    assert kept["b"].tolist() == [True, True, True, False]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from math import prod
+from math import floor, prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -132,4 +132,15 @@ def _like(sizes: int | np.ndarray, numbers: Any) -> Any:
     """Return sizes that can be multiplied with an array or with a tensor."""
     if isinstance(sizes, int) or isinstance(numbers, np.ndarray):
         return sizes
-    return numbers.new_tensor(sizes)
+    return (numbers * 1.0).new_tensor(sizes)  # of bool, sizes would be 1
+
+
+def rounded_down(sparsity: float) -> float:
+    """Return the sparsity with four decimals, never above it, so that an error can advise it.
+
+    Examples
+    --------
+    >>> rounded_down(2 / 3), rounded_down(0.29)
+    (0.6666, 0.29)
+    """
+    return floor(sparsity * 1e4 + 1e-6) / 1e4

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from skprune.masks.allocation import Scores, Shapes, keep_highest, shares
-from skprune.masks.groups.base import Groups, Kept
+from skprune.masks.groups.base import Groups, Kept, rounded_down
 from skprune.masks.groups.blocks import as_matrix
 
 
@@ -58,11 +58,12 @@ class NOfM(Groups):
         """Return the sparsity of the pattern, or 0 where nothing is to be removed."""
         if sparsity == 0:
             return 0.0
-        if sparsity > 1 - self.n / self.m + 1e-9:
+        most = 1 - self.n / self.m
+        if sparsity > most + 1e-9:
             raise ValueError(
                 f"sparsity={sparsity!r} and granularity='{self.n}:{self.m}' contradict each other: "
-                f"the pattern removes {1 - self.n / self.m:.4g} of the weights; set "
-                f"sparsity={1 - self.n / self.m:.4g}, or another granularity."
+                f"the pattern removes {most:.4g} of the weights; set "
+                f"sparsity={rounded_down(most)!r}, or another granularity."
             )
         narrow = [
             name for name, shape in self.shapes.items() if as_matrix(shape)[1] * self.n < self.m

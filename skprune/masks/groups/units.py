@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skprune.masks.allocation import Scores, Shapes, n_kept
-from skprune.masks.groups.base import Groups, Kept
+from skprune.masks.groups.base import Groups, Kept, rounded_down
 
 
 class Link(NamedTuple):
@@ -193,9 +193,9 @@ class Units(Groups):
             fixed = [name for name, layer in self.layers.items() if layer.side is None]
             raise ValueError(
                 f"sparsity={sparsity!r} is out of reach of granularity='neuron', which removes "
-                f"{most:.4g} of the weights at most: the outputs of {fixed} stay, and the inputs "
-                f"of a layer go only where one layer alone feeds it. Lower sparsity, leave these "
-                f"layers out of layers, or take another granularity."
+                f"{rounded_down(most)!r} of the weights at most: the outputs of {fixed} stay, and "
+                f"the inputs of a layer go only where one layer alone feeds it. Lower sparsity, "
+                f"leave these layers out of layers, or take another granularity."
             )
         return sparsity
 
@@ -233,7 +233,7 @@ class Units(Groups):
 
 
 def _share_of_rank(score: np.ndarray) -> np.ndarray:
-    """Return the fraction of a layer's units that score lower than each."""
+    """Return the rank of each unit in its layer, from 1 for the lowest, as a share of the units."""
     places = np.empty(score.size)
     places[np.argsort(-score, kind="stable")] = np.arange(score.size, 0, -1)
     return places / max(1, score.size)

@@ -7,6 +7,7 @@ neither the size of a batch nor that of the data.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -52,7 +53,10 @@ class Plan:
     history: Sequence[dict[str, Any]] = field(default=(), compare=False)
 
     def progress(self, epoch: float) -> float:
-        """Return how much of the time is over at `epoch`: 0 at the start, 1 at the end."""
+        """Return how much of the time is over at `epoch`: 0 at the start, 1 at the end.
+
+        It is below 0 before the start. A schedule of no length is over where it starts.
+        """
         return progress(epoch, self.start, self.stop)
 
 
@@ -146,20 +150,30 @@ class Following(Schedule):
 
 def progress(epoch: float, start: float, stop: float) -> float:
     """Return how much of the time from `start` to `stop` is over at `epoch`."""
-    return 1.0 if stop <= start else (epoch - start) / (stop - start)
+    if stop <= start:
+        return 1.0 if epoch >= start else -1.0
+    return (epoch - start) / (stop - start)
 
 
 def at_least_one(**counts: Any) -> None:
-    """Refuse counts below 1, by their names."""
+    """Refuse what is no whole number of 1 or more, by its name."""
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count!r}.")
+        if not isinstance(count, Integral) or int(count) < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}.")
+
+
+def share(**numbers: Any) -> None:
+    """Refuse what is no number in [0, 1], by its name."""
+    for name, number in numbers.items():
+        if not isinstance(number, Real) or not 0 <= float(number) <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {number!r}.")
 
 
 def ordered(**shares: Any) -> None:
     """Refuse two shares of a run that are not in order within [0, 1], by their names."""
     (first, begin), (second, end) = shares.items()
-    if not 0 <= begin <= end <= 1:
+    are_numbers = isinstance(begin, Real) and isinstance(end, Real)
+    if not are_numbers or not 0 <= begin <= end <= 1:
         raise ValueError(
             f"{first} and {second} must satisfy 0 <= {first} <= {second} <= 1, "
             f"got {first}={begin!r}, {second}={end!r}."

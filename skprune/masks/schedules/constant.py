@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from math import cos, floor, pi
+from numbers import Real
 
-from skprune.masks.schedules.base import Plan, Schedule, Update, ordered, progress
+from skprune.masks.schedules.base import Plan, Schedule, Update, progress, share
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,21 @@ class Constant(Schedule):
     rewires = True
 
     def __post_init__(self) -> None:
-        ordered(begin=0.0, end=self.end)
-        if not self.interval > 0:
-            raise ValueError(f"interval must be above 0, got {self.interval!r}.")
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"fraction must be in [0, 1], got {self.fraction!r}.")
+        share(fraction=self.fraction, end=self.end)
+        if not isinstance(self.interval, Real) or not self.interval > 0:
+            raise ValueError(f"interval must be a number above 0, got {self.interval!r}.")
 
     def update_at(self, epoch: float, plan: Plan) -> Update:
         """Return the target, and the fraction to replace in the round that has begun."""
-        end = plan.start + (plan.stop - plan.start) * self.end
-        last_round = int(max(0.0, (end - plan.start) / self.interval - 1e-9) + 1)
-        number = min(last_round, floor((epoch - plan.start) / self.interval + 1e-9))
-        if number <= 0:
+        if epoch < plan.start:
+            return Update(0.0)
+        # without a replacement no update follows the first one
+        moves = self.end if self.fraction else 0.0
+        end = plan.start + (plan.stop - plan.start) * moves
+        if epoch >= end - 1e-9:
+            return Update(plan.target, is_last=True)
+        number = floor((epoch - plan.start) / self.interval + 1e-9)
+        if number == 0:
             return Update(plan.target)
-        if number == last_round:
-            return Update(plan.target, round=number, is_last=True)
         passed = progress(plan.start + number * self.interval, plan.start, end)
         return Update(plan.target, self.fraction / 2 * (1 + cos(pi * passed)), number)

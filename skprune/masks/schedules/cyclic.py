@@ -42,9 +42,10 @@ class Cyclic(Schedule):
     def update_at(self, epoch: float, plan: Plan) -> Update:
         """Return the target in a sparse phase, and 0 in a dense one."""
         begin, end = (plan.start + (plan.stop - plan.start) * at for at in (self.begin, self.end))
-        if epoch >= end:
-            return Update(plan.target, round=2 * self.n_cycles + 1, is_last=True)
-        if epoch < begin:
+        # a phase that begins at 1/3 of an epoch begins there, in spite of rounding
+        phase = floor(progress(epoch + 1e-9, begin, end) * 2 * self.n_cycles)
+        if phase < 0:
             return Update(0.0)
-        phase = floor(progress(epoch, begin, end) * 2 * self.n_cycles + 1e-9)
+        if phase >= 2 * self.n_cycles:
+            return Update(plan.target, round=2 * self.n_cycles + 1, is_last=True)
         return Update(plan.target if phase % 2 == 0 else 0.0, round=phase + 1)

@@ -1,29 +1,48 @@
 """Weights that live between gates, against dense matrices and against gradients of real nets."""
 
+import re
 from fractions import Fraction
-from itertools import product
+from itertools import islice, product
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from skprune.masks.units import Link, Units, living, n_living, top_units
+from skprune.masks.groups import Link, Units
+
+
+class Layer(NamedTuple):
+    """A layer as these tests write it down."""
+
+    n_outputs: int
+    n_inputs: int
+    kernel: int
+    side: str | None
+
 
 MLP = {
-    "a": Units(3, 4, 1, "inputs"),
-    "b": Units(2, 3, 1, "inputs"),
-    "c": Units(3, 2, 1, "inputs"),
+    "a": Layer(3, 4, 1, "inputs"),
+    "b": Layer(2, 3, 1, "inputs"),
+    "c": Layer(3, 2, 1, "inputs"),
 }
 CNN = {
-    "a": Units(2, 1, 3, "outputs"),
-    "b": Units(3, 2, 2, "outputs"),
-    "c": Units(2, 6, 1, "inputs"),  # two positions a map
-    "d": Units(1, 2, 1, "inputs"),
+    "a": Layer(2, 1, 3, "outputs"),
+    "b": Layer(3, 2, 2, "outputs"),
+    "c": Layer(2, 6, 1, "inputs"),  # two positions a map
+    "d": Layer(1, 2, 1, "inputs"),
 }
+NEURONS = {  # the same with neurons: the outputs of all but the last layer
+    "a": Layer(2, 1, 3, "outputs"),
+    "b": Layer(3, 2, 2, "outputs"),
+    "c": Layer(4, 6, 1, "outputs"),
+    "d": Layer(2, 4, 1, None),
+}
+NEURON_LINKS = [Link("a", "b"), Link("b", "c"), Link("c", "d")]
 CHAINS = {
     "mlp": (MLP, [Link("a", "b"), Link("b", "c")]),
     "mlp_sigmoid": (MLP, [Link("a", "b", keeps_zero=False), Link("b", "c")]),
@@ -32,11 +51,28 @@ CHAINS = {
     "cnn": (CNN, [Link("a", "b"), Link("b", "c"), Link("c", "d")]),
     "cnn_norm": (CNN, [Link("a", "b", False), Link("b", "c", False), Link("c", "d")]),
     "cnn_norm_once": (CNN, [Link("a", "b"), Link("b", "c", False)]),
+    "neurons": (NEURONS, NEURON_LINKS),
+    "neurons_norm": (NEURONS, [link._replace(keeps_zero=False) for link in NEURON_LINKS]),
+    "neurons_in_parts": (NEURONS, [Link("a", "b"), Link("c", "d")]),
 }
 
 
+def make(layers, links):
+    shapes = {name: (u.n_outputs, u.n_inputs, u.kernel) for name, u in layers.items()}
+    return Units(shapes, {name: u.side for name, u in layers.items()}, links)
+
+
+def size_of(layers):
+    return sum(u.n_outputs * u.n_inputs * u.kernel for u in layers.values())
+
+
+def least(layers, links):
+    """The weights that stay where no group does."""
+    return dense_count(layers, {n: np.zeros(n_groups(u)) for n, u in layers.items()}, links)
+
+
 def n_groups(layer):
-    return layer.n_inputs if layer.side == "inputs" else layer.n_outputs
+    return {"inputs": layer.n_inputs, "outputs": layer.n_outputs, None: 0}[layer.side]
 
 
 def dense(layers, gates, links):
@@ -51,7 +87,7 @@ def dense(layers, gates, links):
         repeats = consumer.n_inputs // producer.n_outputs
         for unit in range(producer.n_outputs):
             read_as = range(unit * repeats, (unit + 1) * repeats)
-            read = consumer.side == "outputs" or any(gates[link.consumer][i] for i in read_as)
+            read = consumer.side != "inputs" or any(gates[link.consumer][i] for i in read_as)
             if not read:
                 weights[link.producer][unit] = 0
             if producer.side == "outputs" and not gates[link.producer][unit] and link.keeps_zero:
@@ -73,14 +109,20 @@ def all_gates(layers, rng, n=200):
 @pytest.mark.parametrize("chain", CHAINS)
 def test_living_weights_are_those_of_dense_matrices(chain):
     layers, links = CHAINS[chain]
+    units = make(layers, links)
     for gates in all_gates(layers, np.random.default_rng(0)):
-        weights, alive = dense(layers, gates, links), living(layers, gates, links)
+        weights, alive = dense(layers, gates, links), units.living(gates)
         for name, (rows, columns) in alive.items():
             ones = np.ones(layers[name].kernel)
             np.testing.assert_array_equal(
                 np.einsum("i,j,k->ijk", rows, columns, ones), weights[name], err_msg=name
             )
-        assert n_living(layers, alive) == dense_count(layers, gates, links)
+            np.testing.assert_array_equal(units.spread(gates)[name], weights[name] > 0)
+            np.testing.assert_array_equal(units.outputs(gates)[name], rows > 0)
+        count = dense_count(layers, gates, links)
+        assert units.density(gates) * size_of(layers) == pytest.approx(count)
+        masks = np.concatenate([mask.ravel() for mask in units.spread(gates).values()])
+        assert units.density(gates) == pytest.approx(masks.mean())
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -99,7 +141,7 @@ def test_chances_give_the_expected_number_over_all_combinations(chain, kind):
         expected += probability * quick_count(layers, named, links)
     if kind == "torch":
         chances = {name: torch.from_numpy(chance) for name, chance in chances.items()}
-    ours = n_living(layers, living(layers, chances, links))
+    ours = make(layers, links).density(chances) * size_of(layers)
     assert float(ours) == pytest.approx(expected)
 
 
@@ -138,12 +180,13 @@ def test_counts_of_a_small_net_by_hand():
         "c": np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0]),
         "d": np.array([1.0, 0.0]),
     }
-    alive = living(layers, gates, links)
+    units = make(layers, links)
+    alive = units.living(gates)
     rows = {name: alive[name][0].tolist() for name in layers}
     columns = {name: alive[name][1].tolist() for name in layers}
     assert rows == {"a": [1, 0], "b": [0, 1, 0], "c": [1, 0], "d": [1]}
     assert columns == {"a": [1], "b": [1, 0], "c": [0, 0, 1, 0, 0, 0], "d": [1, 0]}
-    assert n_living(layers, alive) == 3 + 2 + 1 + 1
+    assert units.density(gates) * size_of(layers) == pytest.approx(3 + 2 + 1 + 1)
 
 
 @pytest.mark.parametrize("keeps_zero", [True, False])
@@ -157,7 +200,7 @@ def test_weights_live_where_a_real_net_has_a_gradient(keeps_zero):
     for name, m in net.named_children():
         if hasattr(m, "weight"):
             side = "inputs" if isinstance(m, nn.Linear) else "outputs"
-            layers[name] = Units(*m.weight.shape[:2], m.weight[0, 0].numel(), side)
+            layers[name] = Layer(*m.weight.shape[:2], m.weight[0, 0].numel(), side)
     links = [Link("0", "2", keeps_zero), Link("2", "5", keeps_zero), Link("5", "7", keeps_zero)]
     x = torch.randn(8, 2, 5, dtype=torch.float64)
     rng = np.random.default_rng(0)
@@ -174,7 +217,7 @@ def test_weights_live_where_a_real_net_has_a_gradient(keeps_zero):
                 h = m(h) * z.reshape(-1, 1) if name in layers else m(h)
         weights = [net.get_submodule(name).weight for name in layers]
         gradients = torch.autograd.grad(h.sin().sum(), weights)
-        alive = living(layers, gates, links)
+        alive = make(layers, links).living(gates)
         for name, gradient in zip(layers, gradients, strict=True):
             has_gradient = (gradient != 0).reshape(*gradient.shape[:2], -1).any(2)
             rows, columns = alive[name]
@@ -197,9 +240,10 @@ def test_as_many_gates_are_kept_as_the_sparsity_allows(data, per_mille, chain):
     for name, layer in layers.items():
         size = n_groups(layer)
         scores[name] = np.array(data.draw(st.lists(tied, min_size=size, max_size=size)))
-    kept = top_units(layers, scores, per_mille / 1000, links)
-    size = sum(layer.size for layer in layers.values())
+    size = size_of(layers)
     allowed = size - ceil(Fraction(per_mille, 1000) * size)
+    assume(least(layers, links) <= allowed)
+    kept = make(layers, links).keep(scores, per_mille / 1000)
     assert list(kept) == list(layers)
     assert dense_count(layers, kept, links) <= allowed
 
@@ -218,16 +262,16 @@ def test_as_many_gates_are_kept_as_the_sparsity_allows(data, per_mille, chain):
 def test_sparsity_zero_keeps_every_gate(chain):
     layers, links = CHAINS[chain]
     scores = {name: np.zeros(n_groups(layer)) for name, layer in layers.items()}
-    kept = top_units(layers, scores, 0.0, links)
+    kept = make(layers, links).keep(scores, 0.0)
     assert all(gates.all() for gates in kept.values())
 
 
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("chain", [c for c in CHAINS if "neurons" not in c])
 def test_sparsity_one_leaves_no_weight(chain):
     layers, links = CHAINS[chain]
     rng = np.random.default_rng(0)
     scores = {name: rng.random(n_groups(layer)) for name, layer in layers.items()}
-    assert dense_count(layers, top_units(layers, scores, 1.0, links), links) == 0
+    assert dense_count(layers, make(layers, links).keep(scores, 1.0), links) == 0
 
 
 def test_chances_have_the_gradient_of_finite_differences():
@@ -236,7 +280,7 @@ def test_chances_have_the_gradient_of_finite_differences():
     chances = [chance.requires_grad_() for chance in chances]
 
     def count(*gates):
-        return n_living(layers, living(layers, dict(zip(layers, gates, strict=True)), links))
+        return make(layers, links).density(dict(zip(layers, gates, strict=True)))
 
     assert torch.autograd.gradcheck(count, chances)
 
@@ -246,6 +290,112 @@ def test_gates_stay_as_they_were():
     gates = {name: np.zeros(n_groups(layer)) for name, layer in layers.items()}
     gates["a"][0] = 1.0
     before = {name: gate.copy() for name, gate in gates.items()}
-    living(layers, gates, links)
+    make(layers, links).living(gates)
     for name, gate in gates.items():
         np.testing.assert_array_equal(gate, before[name])
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_what_is_out_of_reach_is_refused_and_the_most_is_told(chain):
+    layers, links = CHAINS[chain]
+    units = make(layers, links)
+    names = list(layers)
+    every = [product([0, 1], repeat=n_groups(layers[name])) for name in names]
+    fewest = min(
+        dense_count(layers, dict(zip(names, gates, strict=True)), links)
+        for gates in islice(product(*every), 600)  # none at all is among the first
+    )
+    most = 1 - fewest / size_of(layers)
+    assert units.reachable(most) == most
+    assert units.reachable(0.0) == 0.0
+    if most == 1:
+        return
+    with pytest.raises(ValueError, match="out of reach of granularity='neuron'") as caught:
+        units.reachable(most + 1e-4)
+    told = float(re.search(r"removes ([\d.]+) of", str(caught.value))[1])
+    assert told == pytest.approx(most, abs=1e-4)
+    assert units.reachable(told) == told
+    assert "['d']" in str(caught.value)
+
+
+def test_most_that_neurons_remove_by_hand():
+    # 4 -> 3 -> 2: without hidden units, the 12 weights to them go, and the 6 that read them
+    shapes, sides = {"a": (3, 4), "b": (2, 3)}, {"a": "outputs", "b": None}
+    assert Units(shapes, sides, [Link("a", "b")]).reachable(1.0) == 1.0
+    # what reads a unit through a sigmoid or a batch norm stays: 12 of 18
+    apart = Units(shapes, sides, [Link("a", "b", keeps_zero=False)])
+    assert apart.reachable(12 / 18) == 12 / 18
+    with pytest.raises(ValueError, match=r"removes 0\.6666 of the weights at most"):
+        apart.reachable(0.6667)
+
+
+def test_a_net_of_protected_layers_alone_loses_nothing():
+    units = Units({"a": (2, 3)}, {"a": None})
+    assert units.reachable(0.0) == 0.0
+    with pytest.raises(ValueError, match=r"sparsity=0.1 .* removes 0.0 of .* outputs of \['a'\]"):
+        units.reachable(0.1)
+
+
+@pytest.mark.parametrize("keeps_zero", [True, False])
+def test_readers_lose_columns_only_where_zero_arrives_as_zero(keeps_zero):
+    units = Units(
+        {"a": (3, 2), "b": (2, 3)}, {"a": "outputs", "b": None}, [Link("a", "b", keeps_zero)]
+    )
+    kept = {"a": np.array([True, False, True]), "b": np.zeros(0, dtype=bool)}
+    masks = units.spread(kept)
+    assert masks["a"].tolist() == [[True, True], [False, False], [True, True]]
+    assert masks["b"].tolist() == [[True, not keeps_zero, True]] * 2
+    outputs = units.outputs(kept)
+    assert outputs["a"].tolist() == [True, False, True]
+    assert outputs["b"].tolist() == [True, True]
+    assert units.density(kept) == pytest.approx((4 + (4 if keeps_zero else 6)) / 12)
+
+
+def test_pooled_scores_are_means_over_rows_or_columns():
+    rng = np.random.default_rng(0)
+    scores = {"a": rng.random((3, 2, 2, 2)), "b": rng.random((2, 3)), "c": rng.random((2, 2))}
+    shapes = {name: score.shape for name, score in scores.items()}
+    pooled = Units(shapes, {"a": "outputs", "b": "inputs", "c": None}).pool(scores)
+    for unit in range(3):
+        assert pooled["a"][unit] == pytest.approx(sum(scores["a"][unit].ravel()) / 8)
+        assert pooled["b"][unit] == pytest.approx(sum(scores["b"][:, unit]) / 2)
+    assert pooled["c"].size == 0
+
+
+@given(
+    n_units=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    per_mille=st.integers(0, 1000),
+    data=st.data(),
+)
+def test_uniform_removes_equal_shares_of_units(n_units, per_mille, data):
+    shapes = {str(i): (n, 2) for i, n in enumerate(n_units)}
+    units = Units(shapes, dict.fromkeys(shapes, "outputs"))
+    tied = st.sampled_from([0.0, 1.0, 100.0])  # of very different layers, too
+    scores = {
+        name: np.array(data.draw(st.lists(tied, min_size=n, max_size=n)))
+        for name, (n, _) in shapes.items()
+    }
+    kept = units.keep(scores, per_mille / 1000, "uniform")
+    removed = {name: int((~each).sum()) for name, each in kept.items()}
+    for name, each in kept.items():
+        n = each.size
+        order = sorted(range(n), key=lambda i: (-scores[name][i], i))
+        assert sorted(np.flatnonzero(each)) == sorted(order[: n - removed[name]])
+        for other, their in kept.items():
+            apart = abs(Fraction(removed[name], n) - Fraction(removed[other], their.size))
+            assert apart <= Fraction(1, min(n, their.size))
+    # one unit more would break the target
+    total = sum(n_units)
+    assert sum(removed.values()) == ceil(Fraction(per_mille, 1000) * 2 * total / 2)
+
+
+def test_uniform_shares_by_hand():
+    # half of the units of both layers, however the scores of one tower above the other's
+    units = Units({"a": (4, 1), "b": (2, 1)}, {"a": "outputs", "b": "outputs"})
+    scores = {"a": np.array([1.0, 4.0, 3.0, 2.0]), "b": np.array([100.0, 200.0])}
+    kept = units.keep(scores, 0.5, "uniform")
+    assert kept["a"].tolist() == [False, True, True, False]
+    assert kept["b"].tolist() == [False, True]
+    kept = units.keep(scores, 0.5, "global")
+    assert kept["a"].tolist() == [False, True, False, False]
+    assert kept["b"].tolist() == [True, True]

@@ -19,7 +19,7 @@ def fitted(iris):
 
 
 def gradients_of_batches(net, X, y, size):
-    """Compute the gradient of each batch's mean loss, with autograd alone, and its share of rows."""
+    """Compute the gradient of each batch's mean loss, by autograd alone, and its share of rows."""
     module = net.module_.eval()
     codes = torch.from_numpy(np.unique(y, return_inverse=True)[1])
     X = torch.from_numpy(X.astype(np.float32))
@@ -125,7 +125,7 @@ def test_gradients_of_training_serve_as_well(mean, schedule, iris):
 
 
 def test_unknown_mean_is_named():
-    with pytest.raises(ValueError, match="mean must be one of .*, got 'median'"):
+    with pytest.raises(ValueError, match=r"mean must be one of .*, got 'median'"):
         Taylor("median")
 
 

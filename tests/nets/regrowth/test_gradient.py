@@ -82,5 +82,5 @@ def test_counts_are_constant_and_weights_move(regrowth, iris):
 
 def test_what_is_no_rule_is_named():
     assert as_regrowth(None) is None
-    with pytest.raises(ValueError, match="regrowth must be one of .*; got 'gradiant'"):
+    with pytest.raises(ValueError, match=r"regrowth must be one of .*; got 'gradiant'"):
         as_regrowth("gradiant")

@@ -265,11 +265,26 @@ class _SizedByData(NeuralNet):
     def _train(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, **fit_params: Any) -> Self:
         if sample_weight is None:
             return super().partial_fit(X, y, **fit_params)
+        return super().partial_fit(self.weighted(X, sample_weight), y, **fit_params)
+
+    def weighted(self, X: np.ndarray, sample_weight: Any) -> dict[str, np.ndarray]:
+        """Return rows with their weights, as skorch hands them to `infer` and `get_loss`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+        sample_weight : array-like of shape (n_samples,)
+            Their weights, of any scale.
+
+        Returns
+        -------
+        rows : dict of str to ndarray
+        """
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         # float32 holds neither very small nor very large weights, whose scale makes no difference
         weight = (weight / (weight.mean() or 1.0)).astype(np.float32)
-        # skorch's way of giving each row more than its features: a dict, which `infer` unpacks
-        return super().partial_fit({"X": X, "sample_weight": weight}, y, **fit_params)
+        return {"X": X, "sample_weight": weight}
 
     def _validate(
         self, X: Any, y: Any, *, reset: bool, classes: Any = None

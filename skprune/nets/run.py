@@ -67,10 +67,13 @@ def train_and_prune(
         One entry an epoch: its number, the sparsity at its end, the learning rate with which it
         began, whether schedules of the rate began anew with it, and its losses.
     """
+    of_forward = dict(fit_params or {})
+    # the nets of this package hand weights over with the rows, others with forward's arguments
+    weight = of_forward.pop("sample_weight", None) if hasattr(net, "weighted") else None
     with interruptible(net) as interrupts:
-        run = PruningRun(method, epochs, interrupts, verbose, fit_params)
+        run = PruningRun(method, epochs, interrupts, verbose, of_forward)
         if epochs == 0 and net.initialized_:
-            run.dataset = net.get_dataset(X, y)
+            run.dataset = net.get_dataset(X if weight is None else net.weighted(X, weight), y)
             method.begin(net)
             run.reach_target(net)
         else:
@@ -80,7 +83,7 @@ def train_and_prune(
                 train(X, y, **(fit_params or {}))
         if refresh_batch_norm and run.is_stale:
             rows = net.get_dataset(X) if run.dataset is None else run.dataset
-            take_statistics_anew(net, rows, fit_params or {})
+            take_statistics_anew(net, rows, of_forward)
     check_outcome(net, method, run.history_)
     return run.history_
 

@@ -146,7 +146,8 @@ class NetPruner(BasePruner):
         targets = targets_for(net, data.y, trial, classifies=classifies)
         y = targets.values
         own_epochs = fit_params.pop("epochs", net.max_epochs)  # skorch's word for this fit alone
-        if data.sample_weight is not None and self._trains:
+        weighted = self._trains or getattr(net, "encodes_labels", False)
+        if data.sample_weight is not None and weighted:
             fit_params["sample_weight"] = data.sample_weight
         method, epochs = self._method(net, data, own_epochs)
         with seeded(seed, net.device):

@@ -101,6 +101,8 @@ class Forest:
     allow_infinity : bool, default=None
         Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
         what is too large.
+    accepts_sparse : bool, default=True
+        Whether ``X`` may be sparse, where scikit-learn's own model takes it.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `skprune.engine.Network`; here "scipy" needs numpy alone.
 
@@ -134,7 +136,6 @@ class Forest:
            [0., 1., 1.]])
     """
 
-    accepts_sparse = True
     converts = True  # numbers of any type
 
     def __init__(
@@ -159,6 +160,7 @@ class Forest:
         dtype: str = "float32",
         allow_nan: bool = False,
         allow_infinity: bool | None = None,
+        accepts_sparse: bool = True,
         engine: str = "auto",
     ) -> None:
         self.feature = checked_vector(feature, "feature", np.int64)
@@ -173,6 +175,7 @@ class Forest:
         self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
         self.n_features_in = whole_number(n_features_in, "n_features_in")
         self.allow_nan = bool(allow_nan)
+        self.accepts_sparse = bool(accepts_sparse)
         self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)
         self.dtype = _one_of("dtype", dtype, ("float32", "float64"))
@@ -368,7 +371,7 @@ class Forest:
             *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
             *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link", "groups"),
             *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
-            "allow_infinity",
+            *("allow_infinity", "accepts_sparse"),
         )
         return {name: getattr(self, name) for name in names}
 

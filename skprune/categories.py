@@ -1,9 +1,9 @@
 """Categories: columns of text and other categories as numbers, the way scikit-learn reads them."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Number
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,31 +161,27 @@ class Categories:
             return None
         # infinity is no category, and refused
         values = found[0]
-        return None if values.dtype.kind == "f" and np.isinf(values[:, self.columns]).any() else found
+        return (
+            None if values.dtype.kind == "f" and np.isinf(values[:, self.columns]).any() else found
+        )
 
     def _one_row(self, X: Any) -> tuple[NDArray[np.float64], list[str] | None] | None:
         if getattr(X, "shape", None) != (1, self.n_features_in):
             return None
-        names, read = None, None
-        if type(X) is np.ndarray:
-            if X.dtype != object:
-                return None
-            read = X[0].tolist()
-        else:
-            for library, of_frame in _ROW_READERS.items():
-                module = sys.modules.get(library)
-                if module is not None and type(X) is getattr(module, "DataFrame", None):
-                    names, read = of_frame(X)
-                    if set(map(type, names)) != {str} or len(set(names)) < len(names):
-                        return None
-        if read is None:
+        if (kind := _kind_of_rows(X)) is None:
             return None
+        names = kind.names(X)
+        if names is not None and (set(map(type, names)) != {str} or len(set(names)) < len(names)):
+            return None
+        read = kind.row(X)
         for column, value in enumerate(read):
-            if (places := self._places.get(column)) is not None:
-                if type(value) is not str:  # scikit-learn looks at the dtype of the column
+            if (places := self._places.get(column)) is None:
+                if type(value) not in _NUMBERS:
                     return None
+            # scikit-learn refuses what is missing in a column of numbers
+            elif type(value) is str or (_is_missing(value) and kind.holds_objects(X, column)):
                 read[column] = places.get(value, np.nan)
-            elif type(value) not in _NUMBERS:
+            else:
                 return None
         return np.array([read], dtype=np.float64), names
 
@@ -257,7 +253,7 @@ def as_numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
     if values.dtype.kind not in "biufO" or not all(isinstance(value, Number) for value in exact):
         return None
     try:
-        numbers = np.array([float(value) for value in exact])  # type: ignore[arg-type]
+        numbers = np.array([float(value) for value in exact])
     except (OverflowError, TypeError, ValueError):
         return None
     grows = np.isfinite(numbers).all() and (numbers[1:] > numbers[:-1]).all()
@@ -265,23 +261,58 @@ def as_numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
 
 
 def _as_array(values: Any) -> NDArray[Any]:
-    array = np.asarray(values)
-    # strings of numpy compare as those of Python do, and are as wide as the widest
-    array = array.astype(object) if array.dtype.kind == "U" else array.copy()
+    array = np.array(values)
+    if array.dtype.kind in "OU":
+        # as Python has them, which compare alike; strings of numpy are as wide as the widest
+        array = np.array([_as_python(value) for value in array.tolist()], dtype=object)
     array.setflags(write=False)
     return array
+
+
+def _as_python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.number | np.bool_ | np.str_) else value
 
 
 def _as_finite_or_not(X: Any) -> Any:
     return check_array(X, dtype=[np.float64], ensure_all_finite=False)
 
 
-def _row_of_pandas(X: Any) -> tuple[list[Any], list[Any]]:
-    return X.columns.tolist(), X.iloc[0].tolist()
+def _is_missing(value: Any) -> bool:
+    return value is None or (type(value) is float and value != value)
 
 
-def _row_of_polars(X: Any) -> tuple[list[Any], list[Any]]:
-    return X.columns, list(X.row(0))
+def _pandas_holds_objects(X: Any, column: int) -> bool:
+    dtype = X.dtypes.iloc[column]
+    return getattr(getattr(dtype, "categories", None), "dtype", dtype).kind == "O"
 
 
-_ROW_READERS = {"pandas": _row_of_pandas, "polars": _row_of_polars}
+class _Rows(NamedTuple):
+    """How to read rows of a kind: names of columns, the first row, and whether a column is text."""
+
+    names: Callable[[Any], list[Any] | None]
+    row: Callable[[Any], list[Any]]
+    holds_objects: Callable[[Any, int], bool]
+
+
+_ARRAY = _Rows(lambda X: None, lambda X: X[0].tolist(), lambda X, column: True)
+_FRAMES = {
+    "pandas": _Rows(
+        lambda X: X.columns.tolist(), lambda X: X.iloc[0].tolist(), _pandas_holds_objects
+    ),
+    "polars": _Rows(
+        lambda X: X.columns,
+        lambda X: list(X.row(0)),
+        lambda X, column: str(X.dtypes[column]).split("(")[0] in ("Categorical", "Enum", "String"),
+    ),
+}
+
+
+def _kind_of_rows(X: Any) -> _Rows | None:
+    if type(X) is np.ndarray:
+        return _ARRAY if X.dtype == object else None
+    # neither library is imported for this: who has a frame has done so
+    for library, kind in _FRAMES.items():
+        module = sys.modules.get(library)
+        if module is not None and type(X) is getattr(module, "DataFrame", None):
+            return kind
+    return None

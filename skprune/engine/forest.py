@@ -378,12 +378,14 @@ class Forest:
     def _run(self, method: str, X: Any, n_jobs: int | None) -> np.ndarray:
         threads = n_threads(n_jobs)
         if self._native is None:
+            self._refuse_sparse(X)
             if not issparse(X):
                 return self._descend(X)
             return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
         answer = getattr(self._native, method)
         if (result := answer(X, threads)) is not None:
             return result
+        self._refuse_sparse(X)
         if not issparse(X):
             # no float matrix of the right width that C++ can read in place
             return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
@@ -393,6 +395,10 @@ class Forest:
             self._native_csr = self._compile(for_csr=True)
         run = getattr(self._native_csr, f"{method}_csr")
         return on_csr(run, X, self.n_features_in, threads)
+
+    def _refuse_sparse(self, X: Any) -> None:
+        if issparse(X) and not self.accepts_sparse:
+            raise TypeError("X must be dense, but it is sparse; use X.toarray().")
 
     def _dense_parts(self, X: Any) -> Iterator[np.ndarray]:
         doubles = self.dtype == "float64"

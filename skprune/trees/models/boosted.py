@@ -173,7 +173,8 @@ class HistGradientBoostedTrees(GradientBoostedTrees):
     @property
     def output(self) -> dict[str, Any]:
         """What the label of two classes is decided by, and the categories of X."""
-        return super().output | {"categories": self._categories}
+        categories = self._categories
+        return super().output | ({} if categories is None else {"categories": categories})
 
     @property
     def _categories(self) -> Categories | None:
@@ -182,7 +183,8 @@ class HistGradientBoostedTrees(GradientBoostedTrees):
 
     @property
     def _known_categories(self) -> dict[int, np.ndarray]:
-        return {} if self._categories is None else self._categories.in_engine
+        categories = self._categories
+        return {} if categories is None else categories.in_engine
 
     @property
     def _allows_nan(self) -> bool:

@@ -230,7 +230,7 @@ class BasePruner(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows: float or integer arrays, pandas or polars frames. Nets also take
-            arrays of more dimensions.
+            arrays of more dimensions, and HistGradientBoosting columns of categories such as text.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
             is not fine-tuned, if what is removed does not depend on them.

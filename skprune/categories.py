@@ -19,6 +19,7 @@ _NUMBERS = frozenset(
     (bool, int, float, np.bool_)
     + tuple(np.dtype(code).type for code in "bhilqBHILQefd")
 )  # fmt: skip
+_FEW = 4096  # numbers: BLAS wakes threads for many
 
 
 class Categories:
@@ -159,11 +160,13 @@ class Categories:
         found = self._one_row(X) if found is None else found
         if found is None or found[0].ndim != 2 or found[0].shape[1] != self.n_features_in:
             return None
-        # infinity is no category, and refused
-        values = found[0]
-        return (
-            None if values.dtype.kind == "f" and np.isinf(values[:, self.columns]).any() else found
-        )
+        return None if self._holds_infinity(found[0]) else found
+
+    def _holds_infinity(self, X: NDArray[Any]) -> bool:
+        """Tell whether a column of categories holds infinity, which is none, and refused."""
+        if X.dtype.kind != "f" or (X.size < _FEW and np.vdot(X, X) < np.inf):
+            return False
+        return bool(np.isinf(X[:, self.columns]).any())
 
     def _one_row(self, X: Any) -> tuple[NDArray[np.float64], list[str] | None] | None:
         if getattr(X, "shape", None) != (1, self.n_features_in):

@@ -54,15 +54,13 @@ class TrainingData:
     """What `fit` was given, checked.
 
     `y` is None only for a frozen estimator, where neither training nor the rule needs it.
-    `settings` are parameters to train with: what X, now an array, said by the names and the types
-    of its columns.
+    `X` is an array, or what the user passed where only the wrapped estimator can check it.
     """
 
-    X: np.ndarray
+    X: Any
     y: Any
     sample_weight: np.ndarray | None
     fit_params: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -232,7 +230,7 @@ class BasePruner(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows: float or integer arrays, pandas or polars frames. Nets also take
-            arrays of more dimensions.
+            arrays of more dimensions, and HistGradientBoosting columns of categories such as text.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
             is not fine-tuned, if what is removed does not depend on them.
@@ -467,6 +465,15 @@ class BasePruner(
     def _validate_training_data(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
+        X, y = self._validate_rows(X, y)
+        if y is not None:
+            y = self._validate_target(y)
+        if sample_weight is not None:
+            sample_weight = self._validate_sample_weight(sample_weight, X)
+        return TrainingData(X, y, sample_weight, fit_params)
+
+    def _validate_rows(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Check X and y together; y may stay None where nothing needs it."""
         options = self._validation_options()
         if self._is_frozen and hasattr(self.estimator.estimator, "feature_names_in_"):
             _check_feature_names(self.estimator.estimator, X, reset=False)
@@ -474,12 +481,9 @@ class BasePruner(
             X = validate_data(self, X, **options)
         else:
             X, y = validate_data(self, X, y, multi_output=self._takes_many_outputs, **options)
-            y = self._validate_target(y)
         if self._is_frozen:
             self._check_same_width(X)
-        if sample_weight is not None:
-            sample_weight = self._validate_sample_weight(sample_weight, X)
-        return TrainingData(X, y, sample_weight, fit_params)
+        return X, y
 
     def _validate_target(self, y: np.ndarray) -> np.ndarray:
         if is_classifier(self):

@@ -341,6 +341,7 @@ _FOREST = {
     "divisor": NUMBER,
     "dtype": one_of(("float32", "float64")),
     "allow_infinity": FLAG,
+    "accepts_sparse": FLAG,
 }
 
 
@@ -427,11 +428,14 @@ def _pack_forest(forest: Forest, dtype: str) -> tuple[Header, Tensors]:
         # words beyond the last category are never looked at
         n_words = max(1, math.ceil(n_known / _WORD))
         tensors["left_categories"] = forest.left_categories[:, :n_words]
-    return {name: getattr(forest, name) for name in _FOREST if name != "kind"}, tensors
+    header = {name: getattr(forest, name) for name in _FOREST if name != "kind"}
+    if forest.accepts_sparse:  # files older than this field know no other
+        del header["accepts_sparse"]
+    return header, tensors
 
 
 def _unpack_forest(header: Header, tensors: Tensors, engine: str) -> Forest:
-    check_fields(header, _FOREST, "model")
+    header = check_fields({"accepts_sparse": True, **header}, _FOREST, "model")
     tree_starts = _starts(take(tensors, "tree_sizes", _NUMBERS))
     nodes = _unpack_nodes(tensors, len(tree_starts) - 1)
     options: dict[str, Any] = {name: header[name] for name in _FOREST if name != "kind"}

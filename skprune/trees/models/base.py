@@ -40,23 +40,12 @@ class TreeModel(ABC):
         return None
 
     @classmethod
-    def settings(cls, estimator: Any, X: Any) -> dict[str, Any]:
-        """Give the parameters with which an estimator learns from an array as it would from X.
+    def checks_rows(cls, estimator: Any, X: Any) -> bool:
+        """Tell whether an estimator, fitted or not, must see X as it is, and checks it by itself.
 
-        Parameters
-        ----------
-        estimator : estimator
-            Not fitted; it is not changed.
-        X : array-like
-            The rows as the user passed them: a frame has names and types, by which parameters may
-            speak of its columns.
-
-        Returns
-        -------
-        dict
-            For `set_params` of a clone.
+        A frame has names and types, by which parameters may speak of its columns.
         """
-        return {}
+        return False
 
     @abstractmethod
     def trees(self, data: TrainingData | None) -> list[TreeArrays]:

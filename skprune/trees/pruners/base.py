@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from numbers import Real
 from time import perf_counter
@@ -16,6 +15,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _num_samples, check_X_y, validate_data
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData
 from skprune.trees.allocation import EnsemblePath
@@ -108,7 +108,7 @@ class TreePruner(BasePruner):
         self._check_parameters_agree(estimator)
         growing, judging = self._divide(data)
         if not self._is_frozen:
-            train(estimator.set_params(**growing.settings), growing)
+            train(estimator, growing)
         return self._follow(kind(estimator), growing, judging)
 
     # What under- or overflows here is meant to; a user's np.seterr is for the user's own sums.
@@ -173,9 +173,17 @@ class TreePruner(BasePruner):
     def _validation_options(self) -> dict[str, Any]:
         return super()._validation_options() | self._kind.validation
 
-    def _validate_training_data(self, X: Any, *others: Any) -> TrainingData:
-        settings = {} if self._is_frozen else self._kind.settings(self.estimator, X)
-        return replace(super()._validate_training_data(X, *others), settings=settings)
+    def _validate_rows(self, X: Any, y: Any) -> tuple[Any, Any]:
+        if not self._kind.checks_rows(self._inner, X):
+            return super()._validate_rows(X, y)
+        validate_data(self, X, skip_check_array=True)  # for its names; what it holds is for `fit`
+        if self._is_frozen:
+            self._inner.predict(X)  # which checks it
+            self.n_features_in_ = self._inner.n_features_in_
+        if y is not None or self._needs_target:
+            beside = np.zeros((_num_samples(X), 1))
+            _, y = check_X_y(beside, y, multi_output=self._takes_many_outputs, estimator=self)
+        return X, y
 
     def path(
         self,

@@ -22,7 +22,7 @@ from skprune.trees.allocation import EnsemblePath
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import TreeModel, kind_of
-from skprune.trees.models.base import places_left
+from skprune.trees.models.base import places_left, weights_left
 from skprune.trees.scoring import scores_of_choices, sees_predictions_alone
 from skprune.trees.subtrees import PrunedTree, Subtree, merge_equal_leaves
 from skprune.trees.weakest_link import pruning_path
@@ -149,7 +149,7 @@ class TreePruner(BasePruner):
         return Pruned(
             estimator=estimator,
             model=engine,
-            sparse_weights=partial(model.weights_left, places_left(trees)),
+            sparse_weights=partial(weights_left, model, places_left(trees)),
             sparsity=history[-1]["sparsity"],
             n_features_out=engine.n_leaves,
             history=history,

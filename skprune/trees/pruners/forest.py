@@ -16,7 +16,7 @@ from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.models.averaged import AveragedTrees
-from skprune.trees.models.base import places_left, side_by_side
+from skprune.trees.models.base import places_left, side_by_side, weights_left
 from skprune.trees.pruners.base import class_positions, outputs_of, train, weights_of_rows
 from skprune.trees.pruners.held_out import hold_out
 from skprune.trees.refit import merge_leaf_pairs, refit_leaves
@@ -517,7 +517,7 @@ def _weights(
     n_splits: np.ndarray,
 ) -> dict[str, csr_array]:
     """Write the trees that are left as a sparse net with the splits of the full forest."""
-    weights = model.weights_left(places)
+    weights = weights_left(model, places)
     starts = np.cumsum([0, *n_splits])
     rows = np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])
     shape = (starts[-1], len(rows))

@@ -228,6 +228,7 @@ class TreePruner(BasePruner):
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -241,6 +242,9 @@ class TreePruner(BasePruner):
             Labels or targets.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Whether to list all that tell the pruned models apart, and not only as many as are worth
+            a fit or a score.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         **fit_params : dict
@@ -251,11 +255,11 @@ class TreePruner(BasePruner):
         values : list
             In growing sparsity. For "ccp_alpha": 0, the geometric mean of every two neighbours
             among the path's alphas, and a price above all; alphas that differ by rounding alone
-            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an
-            ensemble, about a hundred of them, evenly spread.
+            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Unless
+            `every`, a hundred of them at most, the first and the last among them.
         """
         name = self.path_param(param_name)
-        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name)
+        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name, every=every)
 
     def path_scores(
         self,

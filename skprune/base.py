@@ -339,6 +339,7 @@ class BasePruner(
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -352,6 +353,9 @@ class BasePruner(
             Labels or targets.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Whether to list all that tell the pruned models apart, and not only as many as are worth
+            a fit or a score.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         **fit_params : dict
@@ -367,9 +371,18 @@ class BasePruner(
         ValueError
             If the pruner cannot tell.
         """
+        if every:
+            self._refuse_every_value(self.path_param(param_name))
         raise ValueError(
             f"{type(self).__name__} does not know which values of "
             f"{self.path_param(param_name)} are worth trying; name some."
+        )
+
+    def _refuse_every_value(self, name: str) -> None:
+        raise ValueError(
+            f"param_range='all' needs a pruner of trees whose path along {name} is known, such as "
+            f"CostComplexityPruner; {type(self).__name__} trains or refits a model for each "
+            f"value. Give param_range a list of values."
         )
 
     def path_scores(

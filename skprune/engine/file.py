@@ -262,7 +262,8 @@ _VECTORS = ("hidden_constants", "fill")  # what a network may have or lack, in t
 
 
 def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
-    _, (layers, _, n_hidden, *vectors) = network.__reduce__()
+    state = network.__getstate__()
+    layers = state["layers"]
     tensors: Tensors = {}
     for i, layer in enumerate(layers):
         weight = _rounded(layer, i, dtype)
@@ -270,10 +271,10 @@ def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
         tensors[f"{i}.columns"] = narrow(weight.indices)
         tensors[f"{i}.values"] = weight.data.astype(dtype)
         tensors[f"{i}.bias"] = layer.bias
-    tensors |= {k: v for k, v in zip(_VECTORS, vectors, strict=True) if v is not None}
+    tensors |= {name: state[name] for name in _VECTORS if state[name] is not None}
     header = {
         "n_features_in": network.n_features_in,
-        "n_hidden": n_hidden,
+        "n_hidden": state["n_hidden"],
         "layers": [{name: getattr(layer, name) for name in _LAYER} for layer in layers],
     }
     return header, tensors

@@ -363,8 +363,12 @@ class Forest:
             f"engine={self.engine!r})"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _forest_from_arrays, (self._arrays(), self._requested)
+    # as Tree's
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arrays() | {"engine": self._requested}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Forest.__init__(self, **state)
 
     def _arrays(self) -> dict[str, Any]:
         names = (
@@ -613,10 +617,6 @@ class Forest:
             self.allow_infinity,
             isa(),
         )
-
-
-def _forest_from_arrays(arrays: dict[str, Any], engine: str) -> Forest:
-    return Forest(**arrays, engine=engine)
 
 
 def _checked_divisor(divisor: float) -> float:

@@ -75,24 +75,6 @@ class TreeModel(ABC):
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the model with these trees as one sparse net."""
 
-    def weights_left(self, places: Sequence[tuple[np.ndarray, int]]) -> dict[str, csr_array]:
-        """Write a pruned model as one sparse net, with the splits of the full one.
-
-        Parameters
-        ----------
-        places : sequence of (splits, n_full_splits), one for each tree
-            As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
-
-        Returns
-        -------
-        dict of csr_array
-        """
-        trees = [
-            PrunedTree(nodes, np.arange(nodes.n_nodes), splits, n_full_splits)
-            for nodes, (splits, n_full_splits) in zip(self.as_stored(), places, strict=True)
-        ]
-        return self.sparse_weights(trees)
-
     @property
     def output(self) -> dict[str, Any]:
         """Further arguments of SparseClassifier or SparseRegressor."""
@@ -119,6 +101,30 @@ def places_left(trees: Sequence[PrunedTree]) -> list[tuple[np.ndarray, int]]:
         The place of each split among those of the full tree, as int32, and how many these are.
     """
     return [(tree.splits.astype(np.int32), tree.n_full_splits) for tree in trees]
+
+
+# a function, as skops keeps no bound method of a base class
+def weights_left(
+    model: TreeModel, places: Sequence[tuple[np.ndarray, int]]
+) -> dict[str, csr_array]:
+    """Write a pruned model as one sparse net, with the splits of the full one.
+
+    Parameters
+    ----------
+    model : TreeModel
+        Pruned.
+    places : sequence of (splits, n_full_splits), one for each tree
+        As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
+
+    Returns
+    -------
+    dict of csr_array
+    """
+    trees = [
+        PrunedTree(nodes, np.arange(nodes.n_nodes), splits, n_full_splits)
+        for nodes, (splits, n_full_splits) in zip(model.as_stored(), places, strict=True)
+    ]
+    return model.sparse_weights(trees)
 
 
 # Scores that training leaves on an estimator. They are those of the model that was trained; rows

@@ -22,7 +22,7 @@ from skprune.trees.allocation import EnsemblePath
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import TreeModel, kind_of
-from skprune.trees.models.base import places_left
+from skprune.trees.models.base import places_left, weights_left
 from skprune.trees.scoring import scores_of_choices, sees_predictions_alone
 from skprune.trees.subtrees import PrunedTree, Subtree, merge_equal_leaves
 from skprune.trees.weakest_link import pruning_path
@@ -149,7 +149,7 @@ class TreePruner(BasePruner):
         return Pruned(
             estimator=estimator,
             model=engine,
-            sparse_weights=partial(model.weights_left, places_left(trees)),
+            sparse_weights=partial(weights_left, model, places_left(trees)),
             sparsity=history[-1]["sparsity"],
             n_features_out=engine.n_leaves,
             history=history,
@@ -236,6 +236,7 @@ class TreePruner(BasePruner):
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -249,6 +250,9 @@ class TreePruner(BasePruner):
             Labels or targets.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Whether to list all that tell the pruned models apart, and not only as many as are worth
+            a fit or a score.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         **fit_params : dict
@@ -259,11 +263,11 @@ class TreePruner(BasePruner):
         values : list
             In growing sparsity. For "ccp_alpha": 0, the geometric mean of every two neighbours
             among the path's alphas, and a price above all; alphas that differ by rounding alone
-            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an
-            ensemble, about a hundred of them, evenly spread.
+            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Unless
+            `every`, a hundred of them at most, the first and the last among them.
         """
         name = self.path_param(param_name)
-        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name)
+        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name, every=every)
 
     def path_scores(
         self,

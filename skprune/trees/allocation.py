@@ -17,7 +17,7 @@ Ints = NDArray[np.intp]
 
 # How many choices are worth trying: each costs a metric, and of an ensemble a prediction by all of
 # its trees. The best mean score among them is within a tenth of its standard error of the best of
-# all (measured on seven data sets, lone trees of up to 2,900 values), so more would fit the folds and not the data.
+# all (lone trees of up to 2,900 values on seven data sets), so more would fit the folds alone.
 MOST_VALUES = 100
 
 

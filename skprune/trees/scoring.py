@@ -99,7 +99,7 @@ def scores_of_choices(
     for number, nodes in enumerate(_nodes_at(different, descents)):
         stand_in: Any = copy(predictor)
         stand_in.model = _Predictions(grown.full.engine, nodes)
-        stand_in.feature_names_in = None  # X was checked above
+        stand_in.feature_names_in = stand_in.limits = None  # X was checked above
         scores[number] = score_of(scorer, stand_in, X, y, params)
     return scores[which.ravel()]
 

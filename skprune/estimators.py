@@ -163,7 +163,7 @@ class _SparseEstimator(BaseEstimator):
                     warn(f"X {warning}", stacklevel=1)  # as scikit-learn's, once for all callers
                 return answers
         rows = self._validate(X)
-        if issparse(rows) and np.isnan(rows.data).any():
+        if isinstance(rows, _SPARSE) and np.isnan(rows.data).any():
             # a compiled imputer takes NaN in sparse rows, which the kernels for CSR refuse
             parts = dense_parts(rows, self.n_features_in_, getattr(self.model, "dtype", "float32"))
             return _stacked([run(part, self.n_jobs) for part in parts])

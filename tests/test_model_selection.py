@@ -11,6 +11,7 @@ from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_diabetes, load_digits, make_classification, make_regression
 from sklearn.ensemble import (
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -732,6 +733,25 @@ TREE_PRUNERS = [
     MinimumErrorPruner(DecisionTreeClassifier(random_state=0)),
     ReducedErrorPruner(RandomForestClassifier(**FEW), random_state=0),
 ]
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "accuracy"])
+def test_baggings_that_were_not_shown_every_column_are_searched_as_by_a_grid(scoring):
+    X, y = make_classification(80, 6, flip_y=0.1, random_state=0)
+    bagging = BaggingClassifier(
+        DecisionTreeClassifier(max_depth=3), 2, max_features=0.3, random_state=0
+    )
+    shown = bagging.fit(X, y).estimators_features_
+    assert np.setdiff1d(np.arange(6), np.concatenate(shown)).size
+    for rows in (X, csr_array(X)):
+        searched(
+            CostComplexityPruner(bagging),
+            rows,
+            y,
+            param_name="sparsity",
+            param_range=[0.0, 0.4, 0.8],
+            scoring=scoring,
+        )
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "f1_macro", "accuracy"])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble import BaggingRegressor
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import (
     Interval,
@@ -118,6 +119,13 @@ class TreePruner(BasePruner):
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
         for tree, risk in zip(full.trees, self._risks(full), strict=True):
+            if not np.isfinite(risk).all():
+                bad = risk[~np.isfinite(risk)][0]
+                raise ValueError(
+                    f"the trees cannot be pruned: the risk of a node is {bad}, as sums over y or "
+                    f"sample_weight are out of range. Scale y or sample_weight to numbers whose "
+                    f"squares are finite and not 0; negative weights can cause this, too."
+                )
             paths.append(pruning_path(tree.left, tree.right, risk))
             stops.append(paths[-1].last_worthless_step)
         return Grown(full, EnsemblePath(paths, self.allocation), np.array(stops, dtype=np.intp))
@@ -160,6 +168,10 @@ class TreePruner(BasePruner):
     @property
     def _accepts_sparse(self) -> bool:
         return True
+
+    @property
+    def _takes_many_outputs(self) -> bool:
+        return super()._takes_many_outputs or bags_many_outputs(self._inner)
 
     @property
     def _reorders(self) -> bool:
@@ -361,6 +373,27 @@ class TreePruner(BasePruner):
                 f"estimator must be a classifier whose trees predict {what}: "
                 f"{type(self).__name__} counts errors of labels; got {estimator!r}."
             )
+
+
+def bags_many_outputs(estimator: Any) -> bool:
+    """Tell whether an estimator takes several targets, though its tags do not say so.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any tree or ensemble.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+    >>> bags_many_outputs(BaggingRegressor()), bags_many_outputs(BaggingClassifier())
+    (True, False)
+    """
+    return isinstance(estimator, BaggingRegressor)
 
 
 def train(estimator: Any, data: TrainingData) -> None:

@@ -19,7 +19,13 @@ from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.models.averaged import AveragedTrees
 from skprune.trees.models.base import places_left, side_by_side, weights_left
-from skprune.trees.pruners.base import class_positions, outputs_of, train, weights_of_rows
+from skprune.trees.pruners.base import (
+    bags_many_outputs,
+    class_positions,
+    outputs_of,
+    train,
+    weights_of_rows,
+)
 from skprune.trees.pruners.held_out import hold_out
 from skprune.trees.refit import merge_leaf_pairs, refit_leaves
 from skprune.trees.selection import error_gram, order_trees, prefix_losses
@@ -171,6 +177,10 @@ class ForestPruner(BasePruner):
     @property
     def _accepts_sparse(self) -> bool:
         return True
+
+    @property
+    def _takes_many_outputs(self) -> bool:
+        return super()._takes_many_outputs or bags_many_outputs(self._inner)
 
     @property
     def _needs_target(self) -> bool:

@@ -31,6 +31,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from skprune import FileFormatError, SparseClassifier, SparseRegressor
+from skprune.categories import Categories
 from skprune.engine import ACTIVATIONS, Forest, Layer, Network, Tree
 from skprune.engine.file import _DTYPES, read_header, read_tensors
 from skprune.saving import load_bytes, save_bytes
@@ -74,6 +75,17 @@ def sound_files() -> tuple[bytes, ...]:
     two = [np.array(["a", "b"], dtype=object), np.array([1, 2, 3], dtype=np.int8)]
     add(_forest(rng, 5, link="clip", groups=[2, 3]), two)
     add(_forest(rng, 3, link="identity", divisor=3.0, dtype="float64", allow_nan=True), flat=False)
+    for known in (
+        ["Bern", "Chur", None],
+        [True, 2, "höhe\ud800"],
+        np.arange(3, dtype=np.int8),
+        [0.5, 1.5, 7],
+        np.array(["2020-01-01", "2021-01-01"], "datetime64[us]"),
+    ):
+        categories = Categories({1: known}, n_features_in=3)
+        forest = _forest(rng, 1, categories=categories.in_engine, dtype="float64", allow_nan=True,
+                         accepts_sparse=False)  # fmt: skip
+        add(forest, names=names, categories=categories)
     for link in ("exp", "sigmoid", "exponential", "softmax"):
         sums = 3 if link == "softmax" else 1
         boosted = {"outputs": np.arange(3) % sums, "base": rng.normal(size=sums), "link": link}
@@ -275,6 +287,7 @@ def rename(random: Random, parts: Parts) -> None:
     """Drop a tensor, or give it another's name or a new one."""
     array = parts.tensors.pop(_name(random, parts))
     names = [*parts.tensors, "fill", "hidden_constants", "outputs", "by_category", "0.bias", "odd"]
+    names += ["known.columns", "known.values.text"]
     if random.random() < 0.6:
         parts.tensors[random.choice(names)] = array
 
@@ -416,6 +429,8 @@ def _use(model, X) -> None:
     names = model.feature_names_in
     if names is not None:  # what a data frame has is checked by scikit-learn, slowly, not by us
         model = type(model)(**{**model.get_params(), "feature_names_in": None})
+    if model.categories is not None:
+        X = X.astype(object)  # a column of numbers holds no text
     predicted = model.predict(X)
     assert len(predicted) == len(X)
     if isinstance(model, SparseClassifier):

@@ -54,15 +54,13 @@ class TrainingData:
     """What `fit` was given, checked.
 
     `y` is None only for a frozen estimator, where neither training nor the rule needs it.
-    `settings` are parameters to train with: what X, now an array, said by the names and the types
-    of its columns.
+    `X` is an array, or what the user passed where only the wrapped estimator can check it.
     """
 
-    X: np.ndarray
+    X: Any
     y: Any
     sample_weight: np.ndarray | None
     fit_params: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -232,7 +230,7 @@ class BasePruner(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows: float or integer arrays, pandas or polars frames. Nets also take
-            arrays of more dimensions.
+            arrays of more dimensions, and HistGradientBoosting columns of categories such as text.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind, or targets. May be left out only for a `FrozenEstimator` that
             is not fine-tuned, if what is removed does not depend on them.
@@ -341,6 +339,7 @@ class BasePruner(
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -354,6 +353,9 @@ class BasePruner(
             Labels or targets.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Whether to list all that tell the pruned models apart, and not only as many as are worth
+            a fit or a score.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         **fit_params : dict
@@ -369,9 +371,18 @@ class BasePruner(
         ValueError
             If the pruner cannot tell.
         """
+        if every:
+            self._refuse_every_value(self.path_param(param_name))
         raise ValueError(
             f"{type(self).__name__} does not know which values of "
             f"{self.path_param(param_name)} are worth trying; name some."
+        )
+
+    def _refuse_every_value(self, name: str) -> None:
+        raise ValueError(
+            f"param_range='all' needs a pruner of trees whose path along {name} is known, such as "
+            f"CostComplexityPruner; {type(self).__name__} trains or refits a model for each "
+            f"value. Give param_range a list of values."
         )
 
     def path_scores(
@@ -467,6 +478,15 @@ class BasePruner(
     def _validate_training_data(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> TrainingData:
+        X, y = self._validate_rows(X, y)
+        if y is not None:
+            y = self._validate_target(y)
+        if sample_weight is not None:
+            sample_weight = self._validate_sample_weight(sample_weight, X)
+        return TrainingData(X, y, sample_weight, fit_params)
+
+    def _validate_rows(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Check X and y together; y may stay None where nothing needs it."""
         options = self._validation_options()
         if self._is_frozen and hasattr(self.estimator.estimator, "feature_names_in_"):
             _check_feature_names(self.estimator.estimator, X, reset=False)
@@ -474,12 +494,9 @@ class BasePruner(
             X = validate_data(self, X, **options)
         else:
             X, y = validate_data(self, X, y, multi_output=self._takes_many_outputs, **options)
-            y = self._validate_target(y)
         if self._is_frozen:
             self._check_same_width(X)
-        if sample_weight is not None:
-            sample_weight = self._validate_sample_weight(sample_weight, X)
-        return TrainingData(X, y, sample_weight, fit_params)
+        return X, y
 
     def _validate_target(self, y: np.ndarray) -> np.ndarray:
         if is_classifier(self):

@@ -127,8 +127,16 @@ def compile(pipeline: Any) -> Sparse:
     names = getattr(transformers[0][1], "feature_names_in_", None)
     narrowed = front.before(estimator.limits or Limits.of_model(model))
     folded = fold(model, front)
+    categories = estimator.categories
+    if categories is not None:
+        # the engine looks for those that are numbers by itself
+        moved = categories.moved(front.columns, front.n_features_in)
+        categories = None if moved.are_numbers else moved
     return estimator.set_params(
-        model=folded, feature_names_in=names, limits=narrowed.beyond(folded)
+        model=folded,
+        feature_names_in=names,
+        limits=narrowed.beyond(folded),
+        categories=categories,
     )
 
 
@@ -534,6 +542,7 @@ def _folded_forest(forest: Forest, front: _Front) -> Forest:
         "dtype": dtype,
         "categories": _folded_categories(forest, front),
         "allow_infinity": forest.allow_infinity and front.takes_infinity,
+        "accepts_sparse": True,
     }
     return Forest(**(forest._arrays() | nodes | changed), engine=forest._requested)
 

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from skprune.categories import Categories
 from skprune.engine import NonFiniteError
 from skprune.engine.checks import dense_parts, refuse_stray_indices
 from skprune.frames import numbers_of
@@ -48,11 +49,13 @@ class _SparseEstimator(BaseEstimator):
         *,
         feature_names_in: np.ndarray | None = None,
         limits: Limits | None = None,
+        categories: Categories | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.model = model
         self.feature_names_in = feature_names_in
         self.limits = limits
+        self.categories = categories
         self.n_jobs = n_jobs
 
     def __sklearn_clone__(self) -> Self:
@@ -180,7 +183,12 @@ class _SparseEstimator(BaseEstimator):
         names, kind = None, type(X)
         # the engine looks at all that a CSR matrix is made of
         in_place = kind in _DENSE or (kind in _SPARSE and self._accepts_sparse)
-        if not in_place:
+        categories = self.categories
+        if categories is not None:
+            if (found := categories.ready(X, in_place)) is None:
+                return None
+            X, names = found
+        elif not in_place:
             if (found := numbers_of(X)) is None:
                 return None
             X, names = found
@@ -217,6 +225,9 @@ class _SparseEstimator(BaseEstimator):
     def _validate(self, X: Any) -> Any:
         if hasattr(self.model, "reads") and self.model.reads(X):
             return X
+        if self.categories is not None:
+            X = self.categories.numbers(X, self.feature_names_in)
+            return X if self.limits is None else self._limited(X)
         X = as_array(X)
         allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
@@ -233,8 +244,10 @@ class _SparseEstimator(BaseEstimator):
             allow_nd=allow_nd,
             ensure_all_finite=self._finite(issparse(X)),
         )
-        if self.limits is None:
-            return X
+        return X if self.limits is None else self._limited(X)
+
+    def _limited(self, X: Any) -> Any:
+        assert self.limits is not None
         self.limits.check(X, self._name)
         return blanked(X, self.model)  # the engine checks all columns alike
 
@@ -289,6 +302,9 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         Names of the columns that X must have.
     limits : Limits, default=None
         What each column of X may hold, where this is not what the model takes in all columns alike.
+    categories : Categories, default=None
+        What columns of categories hold; None where there are none, or as numbers that the model
+        looks for itself.
     n_jobs : int, default=None
         Threads for large batches; None means 1, -1 all processors.
 
@@ -322,9 +338,16 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         decision_threshold: float | None = None,
         feature_names_in: np.ndarray | None = None,
         limits: Limits | None = None,
+        categories: Categories | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        super().__init__(model, feature_names_in=feature_names_in, limits=limits, n_jobs=n_jobs)
+        super().__init__(
+            model,
+            feature_names_in=feature_names_in,
+            limits=limits,
+            categories=categories,
+            n_jobs=n_jobs,
+        )
         self.classes = classes
         self.threshold = threshold
         self.decision_threshold = decision_threshold
@@ -437,6 +460,9 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
         Names of the columns that X must have.
     limits : Limits, default=None
         What each column of X may hold, where this is not what the model takes in all columns alike.
+    categories : Categories, default=None
+        What columns of categories hold; None where there are none, or as numbers that the model
+        looks for itself.
     n_jobs : int, default=None
         Threads for large batches; None means 1, -1 all processors.
 
@@ -463,9 +489,16 @@ class SparseRegressor(RegressorMixin, _SparseEstimator):
         flat: bool = True,
         feature_names_in: np.ndarray | None = None,
         limits: Limits | None = None,
+        categories: Categories | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        super().__init__(model, feature_names_in=feature_names_in, limits=limits, n_jobs=n_jobs)
+        super().__init__(
+            model,
+            feature_names_in=feature_names_in,
+            limits=limits,
+            categories=categories,
+            n_jobs=n_jobs,
+        )
         self.flat = flat
 
     def predict(self, X: Any) -> np.ndarray:

@@ -80,6 +80,13 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
             f"{type(estimator).__name__} cannot be exported: it runs a "
             f"{type(estimator.model).__name__}, which is no model of the engine."
         )
+    if (by_category := getattr(estimator.model, "categories", None)) is not None:
+        names = estimator.feature_names_in
+        columns = [column if names is None else names[column] for column in by_category]
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be exported: trees of ONNX compare numbers, and "
+            f"columns {columns} hold categories. Use save, or encode the categories before the fit."
+        )
     graph = _Graph(onnx)
     sums, answers = _MODELS[type(estimator.model)](graph, estimator.model)
     _ESTIMATORS[type(estimator)](graph, estimator, sums, answers)
@@ -226,11 +233,6 @@ def _write_tree(graph: _Graph, tree: Tree) -> tuple[str, str]:
 
 
 def _write_forest(graph: _Graph, forest: Forest) -> tuple[str, str]:
-    if forest.categories is not None:
-        raise ValueError(
-            f"the forest cannot be exported: trees of ONNX compare numbers, and columns "
-            f"{list(forest.categories)} hold categories."
-        )
     dtype, n_sums = np.dtype(forest.dtype), len(forest.base)
     sums = _write_nodes(graph, forest, forest.tree_starts, dtype, n_sums, forest.outputs)
     if forest.base.any():

@@ -27,6 +27,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from skprune.base import BasePruner, PathScores
+from skprune.progress import progress
 
 
 def _refitted_has(name: str) -> Callable[["PrunerCV"], bool]:
@@ -60,11 +61,16 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         The parameter to search: one of the pruner's `path_params`, such as "ccp_alpha",
         "sparsity" or "max_leaf_nodes". None takes the one of them that the pruner has set, or
         else the first.
-    param_range : array-like of shape (n_values,) or "auto", default="auto"
-        The values to try. "auto" fits the path on all of the data and takes every value that
+    param_range : array-like of shape (n_values,), "auto" or "all", default="auto"
+        The values to try. "all" fits the path on all of the data and takes every value that
         tells two of its subtrees apart: for "ccp_alpha" 0, the geometric means of neighbouring
         alphas [1]_ and a price above all; for "sparsity" and "max_leaf_nodes" what each subtree
-        has.
+        has. "auto" takes a hundred of them at most, the first and the last among them: of a lone
+        tree evenly spread over the logarithm of the splits that are left, as one split means more
+        to a small tree; of an ensemble evenly over its steps. So the best mean score was lower by
+        0 to 0.1 of its standard error than that of all of up to 2,900 values, on seven data sets;
+        beyond that, values are told apart by the folds' noise. Pruners without a path, such as
+        ForestPruner, have a short ladder for "auto", or none, and refuse "all".
     cv : int, cross-validation generator or iterable, default=5
         The folds; see :func:`sklearn.model_selection.check_cv`.
     scoring : str or callable, default=None
@@ -78,6 +84,8 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         Folds that run side by side; None means 1, -1 all processors.
     refit : bool, default=True
         Whether to fit the pruner on all of the data with the chosen value.
+    verbose : int, default=0
+        Whether to show a progress bar over the folds; needs tqdm.
 
     Attributes
     ----------
@@ -141,12 +149,13 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "pruner": "no_validation",
         "param_name": [str, None],
-        "param_range": [StrOptions({"auto"}), "array-like"],
+        "param_range": [StrOptions({"auto", "all"}), "array-like"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "rule": [StrOptions({"best", "one_se"})],
         "n_jobs": [Integral, None],
         "refit": ["boolean"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -160,6 +169,7 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         rule: str = "best",
         n_jobs: int | None = None,
         refit: bool = True,
+        verbose: int = 0,
     ) -> None:
         self.pruner = pruner
         self.param_name = param_name
@@ -169,6 +179,7 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         self.rule = rule
         self.n_jobs = n_jobs
         self.refit = refit
+        self.verbose = verbose
 
     def _check_pruner(self) -> None:
         if isinstance(self.pruner, BasePruner):
@@ -228,13 +239,17 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         values = self._values(X, y, name, fit_params)
         direction = self.pruner.path_params[name]
         growing = np.argsort(direction * _numbers(values, name), kind="stable")
-        folds = Parallel(n_jobs=self.n_jobs)(
-            delayed(_score_fold)(
-                self.pruner, name, [values[i] for i in growing], X, y, train, test, scorer,
-                fit_params, score_params,
-            )
-            for train, test in splits
-        )  # fmt: skip
+        folds = []
+        with progress(len(splits), "fold", self.verbose) as advance:
+            for fold in Parallel(n_jobs=self.n_jobs, return_as="generator")(
+                delayed(_score_fold)(
+                    self.pruner, name, [values[i] for i in growing], X, y, train, test, scorer,
+                    fit_params, score_params,
+                )
+                for train, test in splits
+            ):  # fmt: skip
+                folds.append(fold)
+                advance(1)
         results = _cv_results(name, values, folds, np.argsort(growing))
 
         best = int(results["rank_test_score"].argmin())
@@ -270,10 +285,11 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
 
     def _values(self, X: Any, y: Any, name: str, fit_params: dict[str, Any]) -> list[Any]:
         if isinstance(self.param_range, str):
-            return self.pruner.path_values(X, y, param_name=name, **fit_params)
+            every = {"every": True} if self.param_range == "all" else {}
+            return self.pruner.path_values(X, y, param_name=name, **every, **fit_params)
         if np.ndim(self.param_range) != 1 or not len(self.param_range):
             raise ValueError(
-                f"param_range must be 'auto' or a list of values, got {self.param_range!r}."
+                f"param_range must be 'auto', 'all' or a list of values, got {self.param_range!r}."
             )
         return list(self.param_range)
 
@@ -394,6 +410,21 @@ class PrunerCV(  # type: ignore[call-arg]  # scikit-learn has no type hints
         """Labels, of a classifier that was fitted on all of the data."""
         _refitted_has("classes_")(self)
         return self.best_estimator_.classes_
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """What each column of X is worth to `best_estimator_`, where it tells."""
+        return self._of_the_best("feature_importances_")
+
+    @property
+    def coef_(self) -> Any:
+        """Coefficients of the columns of X, where `best_estimator_` has them."""
+        return self._of_the_best("coef_")
+
+    def _of_the_best(self, name: str) -> Any:
+        _refitted_has(name)(self)
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)
 
     @property
     def n_features_in_(self) -> int:

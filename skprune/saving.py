@@ -4,6 +4,7 @@ The models of the engine know how to become headers and tensors (`skprune.engine
 what stands around them: labels, thresholds and names, the version of the format, and the file.
 """
 
+import json
 import os
 import reprlib
 import stat
@@ -15,6 +16,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from skprune import __version__
+from skprune.categories import Categories
 from skprune.engine import Forest
 from skprune.engine.checks import n_threads
 from skprune.engine.file import (
@@ -30,6 +32,7 @@ from skprune.engine.file import (
     check_fields,
     check_length,
     kind_of,
+    narrow,
     one_of,
     pack,
     read_header,
@@ -214,6 +217,8 @@ def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
         if estimator.feature_names_in is not None:
             names = np.asarray(estimator.feature_names_in, dtype=object)
             tensors |= _pack_strings(names, "feature_names")
+        if estimator.categories is not None:
+            tensors |= _pack_categories(estimator.categories)
         if estimator.limits is not None:
             arrays = estimator.limits.arrays
             tensors |= {f"limits.{name}": array for name, array in arrays.items()}
@@ -264,10 +269,96 @@ def load_bytes(
         names = _unpack_strings(tensors, "feature_names")
         check_length(names, model.n_features_in, "feature_names", "a column")
         arguments["feature_names_in"] = names
+    if "known.columns" in tensors:
+        arguments["categories"] = _unpack_known(tensors, model)
     if "limits.low" in tensors:
         arguments["limits"] = _unpack_limits(tensors, model.n_features_in)
     refuse_leftovers(tensors)
     return _KINDS[kind].type(model, n_jobs=n_jobs, **arguments)
+
+
+def _pack_categories(categories: Categories) -> Tensors:
+    """Write categories of any kind as JSON, one text a category."""
+    values, dtypes = [], []
+    for column, known in categories.values.items():
+        dtype = known.dtype.newbyteorder("=").name
+        listed = (known.astype(np.int64) if known.dtype.kind == "M" else known).tolist()
+        bad = [value for value in listed if type(value) not in _JSON_TYPES]
+        if dtype not in _KNOWN_DTYPES or bad:
+            raise TypeError(
+                f"the categories of column {column} must be text, numbers, booleans, dates or "
+                f"None, but they are of dtype {dtype}, and one is {(bad or listed)[0]!r}."
+            )
+        dtypes.append(dtype)
+        values += listed
+    texts = np.array([json.dumps(value) for value in values], dtype=object)
+    return {
+        "known.columns": narrow(categories.columns),
+        "known.counts": narrow([len(known) for known in categories.values.values()]),
+        **_pack_strings(np.array(dtypes, dtype=object), "known.dtypes"),
+        **_pack_strings(texts, "known.values"),
+    }
+
+
+def _unpack_known(tensors: Tensors, model: Any) -> Categories:
+    columns = take(tensors, "known.columns", ["uint16", "uint32"])
+    counts = take(tensors, "known.counts", ["uint16", "uint32"]).astype(np.int64)
+    dtypes = _unpack_strings(tensors, "known.dtypes")
+    values = [_parsed_category(text) for text in _unpack_strings(tensors, "known.values")]
+    in_engine = getattr(model, "categories", None) or {}
+    if columns.tolist() != list(in_engine):
+        raise FileFormatError(
+            f"tensor 'known.columns' must hold {list(in_engine)}, the columns of which the forest "
+            f"knows categories"
+        )
+    check_length(counts, len(columns), "known.counts", "a column")
+    check_length(dtypes, len(columns), "known.dtypes", "a column")
+    if counts.sum() != len(values):
+        raise FileFormatError(f"tensor 'known.counts' must add up to {len(values)} categories")
+    known, start = {}, 0
+    for column, count, dtype in zip(columns.tolist(), counts.tolist(), dtypes, strict=True):
+        known[column] = _known_of(values[start : start + count], dtype)
+        start += count
+    categories = Categories(known, model.n_features_in)
+    for column, numbers in categories.in_engine.items():
+        if not np.array_equal(numbers, in_engine[column]):
+            raise FileFormatError(
+                f"tensor 'known.values' must hold the categories of column {column} that the "
+                f"forest knows"
+            )
+    return categories
+
+
+def _parsed_category(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"tensor 'known.values' must hold JSON, but {error}") from error
+    if type(value) not in _JSON_TYPES or value != value:
+        raise FileFormatError(
+            "tensor 'known.values' must hold text, numbers, booleans and nulls, but no NaN"
+        )
+    return value
+
+
+def _known_of(values: list[Any], dtype: str) -> np.ndarray:
+    """Make an array of the categories of a column."""
+    if dtype not in _KNOWN_DTYPES:
+        raise FileFormatError(f"tensor 'known.dtypes' must hold one of {_KNOWN_DTYPES}")
+    if len(set(values)) < len(values):
+        raise FileFormatError("tensor 'known.values' must hold different categories")
+    if dtype == "object":
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return array
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(values, dtype="int64" if dtype in _DATES else dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise FileFormatError(f"tensor 'known.values' must be of {dtype}, but {error}") from error
+    if array.tolist() != values or (array[1:] <= array[:-1]).any():
+        raise FileFormatError(f"tensor 'known.values' must hold growing numbers of {dtype}")
+    return array.view(dtype) if dtype in _DATES else array
 
 
 def _unpack_limits(tensors: Tensors, n_features: int) -> Limits:
@@ -476,6 +567,9 @@ _LABEL_DTYPES = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
 )
+_DATES = tuple(f"datetime64[{unit}]" for unit in ("D", "s", "ms", "us", "ns"))
+_KNOWN_DTYPES = ("object", "bool", *_LABEL_DTYPES, *_DATES)
+_JSON_TYPES = (str, int, float, bool, type(None))
 
 
 # -- estimators ----------------------------------------------------------------------------------

@@ -241,6 +241,7 @@ def test_parameters_are_stored(classifier):
         "decision_threshold",
         "feature_names_in",
         "limits",
+        "categories",
         "n_jobs",
     }
     assert "SparseClassifier" in repr(classifier)

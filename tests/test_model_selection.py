@@ -11,11 +11,13 @@ from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_diabetes, load_digits, make_classification, make_regression
 from sklearn.ensemble import (
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score, make_scorer, mean_absolute_error, r2_score
 from sklearn.model_selection import (
@@ -39,6 +41,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skprune import (
     CostComplexityPruner,
     ErrorBasedPruner,
+    ForestPruner,
     MagnitudePruner,
     MinimumErrorPruner,
     MLPNetClassifier,
@@ -607,9 +610,10 @@ def test_wrong_parameters_are_named():
         ({"rule": "worst"}, "'rule' parameter"),
         ({"refit": "accuracy"}, "'refit' parameter"),
         ({"param_name": "risk"}, "param_name must be one of"),
-        ({"param_range": "all"}, "'param_range' parameter"),
-        ({"param_range": []}, "param_range must be 'auto' or a list"),
-        ({"param_range": [[0.1]]}, "param_range must be 'auto' or a list"),
+        ({"param_range": "some"}, "'param_range' parameter"),
+        ({"param_range": []}, "param_range must be 'auto', 'all' or a list"),
+        ({"param_range": [[0.1]]}, "param_range must be 'auto', 'all' or a list"),
+        ({"verbose": -1}, "'verbose' parameter"),
         ({"param_range": [None, 0.1]}, "must hold numbers, as values of ccp_alpha"),
         ({"param_range": [-1.0]}, "'ccp_alpha' parameter of CostComplexityPruner"),
         ({"param_range": [0.1, -1.0]}, "'ccp_alpha' parameter of CostComplexityPruner"),
@@ -731,6 +735,25 @@ TREE_PRUNERS = [
 ]
 
 
+@pytest.mark.parametrize("scoring", ["roc_auc", "accuracy"])
+def test_baggings_that_were_not_shown_every_column_are_searched_as_by_a_grid(scoring):
+    X, y = make_classification(80, 6, flip_y=0.1, random_state=0)
+    bagging = BaggingClassifier(
+        DecisionTreeClassifier(max_depth=3), 2, max_features=0.3, random_state=0
+    )
+    shown = bagging.fit(X, y).estimators_features_
+    assert np.setdiff1d(np.arange(6), np.concatenate(shown)).size
+    for rows in (X, csr_array(X)):
+        searched(
+            CostComplexityPruner(bagging),
+            rows,
+            y,
+            param_name="sparsity",
+            param_range=[0.0, 0.4, 0.8],
+            scoring=scoring,
+        )
+
+
 @pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "f1_macro", "accuracy"])
 @pytest.mark.parametrize("pruner", TREE_PRUNERS)
 @pytest.mark.parametrize("form", [csr_array, csc_array])
@@ -757,3 +780,92 @@ def test_infinite_rows_of_histograms_are_scored_by_probabilities():
     grid = GridSearchCV(pruner, {"sparsity": [0.0, 0.5]}, cv=2, scoring="roc_auc").fit(X, y)
     expected = grid.cv_results_["mean_test_score"]
     assert_allclose(search.cv_results_["mean_test_score"], expected)
+
+
+# how many values, and what is shown meanwhile
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_auto_tries_a_hundred_at_most_and_all_tries_all(name):
+    X, y = make_regression(400, 5, noise=90.0, random_state=0)
+    tree = DecisionTreeRegressor(random_state=0)
+    pruner = CostComplexityPruner(tree)
+    options = {"cv": 3, "param_name": name}
+    auto = PrunerCV(pruner, **options).fit(X, y).cv_results_
+    every = PrunerCV(pruner, param_range="all", **options).fit(X, y).cv_results_
+    tried, all_of_them = (
+        [params[name] for params in results["params"]] for results in (auto, every)
+    )
+    n_prices = len(np.unique(tree.cost_complexity_pruning_path(X, y).ccp_alphas))
+    assert len(all_of_them) > 0.95 * n_prices > 300
+    assert 50 < len(tried) <= 100
+    assert set(tried) <= set(all_of_them)
+    assert (tried[0], tried[-1]) == (all_of_them[0], all_of_them[-1])
+    best = every["mean_test_score"].argmax()
+    error = every["std_test_score"][best] / np.sqrt(2)
+    assert auto["mean_test_score"].max() > every["mean_test_score"][best] - 0.2 * error
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [MagnitudePruner(MLPNetClassifier((3,))), ForestPruner(RandomForestClassifier(2))],
+    ids=lambda pruner: type(pruner).__name__,
+)
+def test_all_needs_a_path(pruner):
+    X, y = classes(60)
+    with pytest.raises(ValueError, match=f"'all'.*{type(pruner).__name__}.*list of values"):
+        PrunerCV(pruner, param_range="all", cv=2).fit(X.astype(np.float32), y)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_verbose_shows_a_bar_over_the_folds(n_jobs, capsys):
+    X, y = classes(60)
+    search = PrunerCV(CostComplexityPruner(DecisionTreeClassifier()), cv=3, n_jobs=n_jobs)
+    search.fit(X, y)
+    assert capsys.readouterr().err == ""
+    search.set_params(verbose=1).fit(X, y)
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("granularity", ["leaf", "tree"])
+def test_verbose_of_a_forest_shows_a_bar(granularity, capsys):
+    X, y = classes(60)
+    forest = RandomForestClassifier(3, random_state=0)
+    pruner = ForestPruner(forest, granularity=granularity, sparsity=0.4).fit(X, y)
+    assert capsys.readouterr().err == ""
+    pruner.set_params(verbose=1).fit(X, y)
+    assert "100%" in capsys.readouterr().err
+
+
+def test_features_are_selected_over_a_search():
+    X, y = classes()
+    search = PrunerCV(CostComplexityPruner(DecisionTreeClassifier(random_state=0)), cv=2)
+    assert not hasattr(search, "feature_importances_")
+    assert RFE(search, n_features_to_select=3).fit(X, y).support_.sum() == 3
+    selected = SelectFromModel(search, max_features=2).fit(X, y)
+    importances = search.fit(X, y).best_estimator_.estimator_.feature_importances_
+    assert_array_equal(search.feature_importances_, importances)
+    assert_array_equal(
+        np.flatnonzero(selected.get_support()), np.sort(np.argsort(-importances)[:2])
+    )
+    assert not hasattr(search, "coef_")
+    assert not hasattr(search.set_params(refit=False).fit(X, y), "feature_importances_")
+
+
+@pytest.mark.parametrize("scoring", [None, "roc_auc_ovr"])
+def test_a_search_takes_strict_floating_point(scoring):
+    X, y = classes()
+    for pruner in (
+        CostComplexityPruner(DecisionTreeClassifier(random_state=0)),
+        CostComplexityPruner(RandomForestClassifier(3, random_state=0)),
+        CostComplexityPruner(GradientBoostingClassifier(n_estimators=3, random_state=0)),
+        CostComplexityPruner(HistGradientBoostingClassifier(max_iter=3)),
+        ErrorBasedPruner(DecisionTreeClassifier(random_state=0)),
+        MinimumErrorPruner(DecisionTreeClassifier(random_state=0)),
+        ReducedErrorPruner(DecisionTreeClassifier(random_state=0), random_state=0),
+        ForestPruner(RandomForestClassifier(3, random_state=0)),
+    ):
+        with np.errstate(all="raise"):
+            search = PrunerCV(pruner, param_name="sparsity", scoring=scoring, cv=2).fit(X, y)
+            search.predict_proba(X)
+            search.transform(X)

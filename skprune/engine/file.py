@@ -262,7 +262,8 @@ _VECTORS = ("hidden_constants", "fill")  # what a network may have or lack, in t
 
 
 def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
-    _, (layers, _, n_hidden, *vectors) = network.__reduce__()
+    state = network.__getstate__()
+    layers = state["layers"]
     tensors: Tensors = {}
     for i, layer in enumerate(layers):
         weight = _rounded(layer, i, dtype)
@@ -270,10 +271,10 @@ def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
         tensors[f"{i}.columns"] = narrow(weight.indices)
         tensors[f"{i}.values"] = weight.data.astype(dtype)
         tensors[f"{i}.bias"] = layer.bias
-    tensors |= {k: v for k, v in zip(_VECTORS, vectors, strict=True) if v is not None}
+    tensors |= {name: state[name] for name in _VECTORS if state[name] is not None}
     header = {
         "n_features_in": network.n_features_in,
-        "n_hidden": n_hidden,
+        "n_hidden": state["n_hidden"],
         "layers": [{name: getattr(layer, name) for name in _LAYER} for layer in layers],
     }
     return header, tensors
@@ -341,6 +342,7 @@ _FOREST = {
     "divisor": NUMBER,
     "dtype": one_of(("float32", "float64")),
     "allow_infinity": FLAG,
+    "accepts_sparse": FLAG,
 }
 
 
@@ -427,11 +429,14 @@ def _pack_forest(forest: Forest, dtype: str) -> tuple[Header, Tensors]:
         # words beyond the last category are never looked at
         n_words = max(1, math.ceil(n_known / _WORD))
         tensors["left_categories"] = forest.left_categories[:, :n_words]
-    return {name: getattr(forest, name) for name in _FOREST if name != "kind"}, tensors
+    header = {name: getattr(forest, name) for name in _FOREST if name != "kind"}
+    if forest.accepts_sparse:  # files older than this field know no other
+        del header["accepts_sparse"]
+    return header, tensors
 
 
 def _unpack_forest(header: Header, tensors: Tensors, engine: str) -> Forest:
-    check_fields(header, _FOREST, "model")
+    header = check_fields({"accepts_sparse": True, **header}, _FOREST, "model")
     tree_starts = _starts(take(tensors, "tree_sizes", _NUMBERS))
     nodes = _unpack_nodes(tensors, len(tree_starts) - 1)
     options: dict[str, Any] = {name: header[name] for name in _FOREST if name != "kind"}

@@ -101,6 +101,8 @@ class Forest:
     allow_infinity : bool, default=None
         Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
         what is too large.
+    accepts_sparse : bool, default=True
+        Whether ``X`` may be sparse, where scikit-learn's own model takes it.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `skprune.engine.Network`; here "scipy" needs numpy alone.
 
@@ -134,7 +136,6 @@ class Forest:
            [0., 1., 1.]])
     """
 
-    accepts_sparse = True
     converts = True  # numbers of any type
 
     def __init__(
@@ -159,6 +160,7 @@ class Forest:
         dtype: str = "float32",
         allow_nan: bool = False,
         allow_infinity: bool | None = None,
+        accepts_sparse: bool = True,
         engine: str = "auto",
     ) -> None:
         self.feature = checked_vector(feature, "feature", np.int64)
@@ -173,6 +175,7 @@ class Forest:
         self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
         self.n_features_in = whole_number(n_features_in, "n_features_in")
         self.allow_nan = bool(allow_nan)
+        self.accepts_sparse = bool(accepts_sparse)
         self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)
         self.dtype = _one_of("dtype", dtype, ("float32", "float64"))
@@ -360,27 +363,33 @@ class Forest:
             f"engine={self.engine!r})"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _forest_from_arrays, (self._arrays(), self._requested)
+    # as Tree's
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arrays() | {"engine": self._requested}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Forest.__init__(self, **state)
 
     def _arrays(self) -> dict[str, Any]:
         names = (
             *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
             *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link", "groups"),
             *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
-            "allow_infinity",
+            *("allow_infinity", "accepts_sparse"),
         )
         return {name: getattr(self, name) for name in names}
 
     def _run(self, method: str, X: Any, n_jobs: int | None) -> np.ndarray:
         threads = n_threads(n_jobs)
         if self._native is None:
+            self._refuse_sparse(X)
             if not issparse(X):
                 return self._descend(X)
             return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
         answer = getattr(self._native, method)
         if (result := answer(X, threads)) is not None:
             return result
+        self._refuse_sparse(X)
         if not issparse(X):
             # no float matrix of the right width that C++ can read in place
             return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
@@ -390,6 +399,10 @@ class Forest:
             self._native_csr = self._compile(for_csr=True)
         run = getattr(self._native_csr, f"{method}_csr")
         return on_csr(run, X, self.n_features_in, threads)
+
+    def _refuse_sparse(self, X: Any) -> None:
+        if issparse(X) and not self.accepts_sparse:
+            raise TypeError("X must be dense, but it is sparse; use X.toarray().")
 
     def _dense_parts(self, X: Any) -> Iterator[np.ndarray]:
         doubles = self.dtype == "float64"
@@ -604,10 +617,6 @@ class Forest:
             self.allow_infinity,
             isa(),
         )
-
-
-def _forest_from_arrays(arrays: dict[str, Any], engine: str) -> Forest:
-    return Forest(**arrays, engine=engine)
 
 
 def _checked_divisor(divisor: float) -> float:

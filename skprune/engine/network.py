@@ -63,11 +63,15 @@ class Layer:
     alpha: float = 0.0
     name: str = ""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> dict[str, Any]:
         # Plain arrays, so that a pickle does not depend on the inside of scipy's classes.
         w = self.weight
-        matrix = (w.data, w.indices, w.indptr, w.shape)
-        return _layer_from_arrays, (matrix, self.bias, self.activation, self.alpha, self.name)
+        return vars(self) | {"weight": (w.data, w.indices, w.indptr, w.shape)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        data, indices, indptr, shape = state["weight"]
+        weight = csr_array((data, indices, indptr), shape=shape)
+        Layer.__init__(self, **state | {"weight": weight})
 
 
 class Network:
@@ -235,9 +239,18 @@ class Network:
         shown = widths if len(widths) <= 8 else [*widths[:4], "...", *widths[-3:]]
         return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        arrays = (self.layers, self._requested, self._n_hidden, self._constants, self.fill)
-        return Network, arrays
+    # as Tree's
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "layers": self.layers,
+            "engine": self._requested,
+            "n_hidden": self._n_hidden,
+            "hidden_constants": self._constants,
+            "fill": self.fill,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Network.__init__(self, **state)
 
     def _checked_constants(self, constants: Any) -> np.ndarray | None:
         if constants is None:
@@ -370,13 +383,6 @@ def _only_used_inputs(weight: csr_array) -> tuple[np.ndarray, np.ndarray]:
     if len(used) == 0:
         used = np.zeros(1, np.uint32)
     return np.searchsorted(used, columns).astype(np.uint32), used
-
-
-def _layer_from_arrays(
-    matrix: tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]], *rest: Any
-) -> Layer:
-    data, indices, indptr, shape = matrix
-    return Layer(csr_array((data, indices, indptr), shape=shape), *rest)
 
 
 def _checked_chain(layers: Sequence[Layer]) -> tuple[Layer, ...]:

@@ -221,8 +221,12 @@ class Tree:
     def __repr__(self) -> str:
         return f"Tree({self.n_nodes} nodes, {self.n_leaves} leaves, engine={self.engine!r})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _tree_from_arrays, (self._arrays(), self._requested)
+    # the arguments, which are checked again; skops runs no function that a file names
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arrays() | {"engine": self._requested}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Tree.__init__(self, **state)
 
     def _arrays(self) -> dict[str, Any]:
         return {
@@ -350,10 +354,6 @@ def refuse_bad_splits(
         raise ValueError(f"feature must lie in [0, {n_features}) at every split.")
     if np.isnan(threshold[is_split]).any():
         raise ValueError("threshold must not be NaN at a split.")
-
-
-def _tree_from_arrays(arrays: dict[str, Any], engine: str) -> Tree:
-    return Tree(**arrays, engine=engine)
 
 
 def whole_number(value: Any, name: str) -> int:

@@ -1,5 +1,6 @@
 """Learning-rate schedules of a net that trains, is pruned, and is fine-tuned in one run."""
 
+import warnings
 from collections.abc import Iterator
 from math import floor
 from typing import Any
@@ -114,19 +115,17 @@ class Rates:
 
     def end(self, net: NeuralNet) -> None:
         """Give callbacks back the schedules that were stretched."""
-        for _, callback in net.callbacks_:
-            for name, value in list(vars(callback).items()):
-                if isinstance(value, _Stretched):
-                    vars(callback)[name] = value.scheduler
+        for place, key, stretched in _held_by_callbacks(net, _Stretched):
+            place[key] = stretched.scheduler
 
     def _stretch(self, net: NeuralNet, optimizers: set[int]) -> None:
         """Let a schedule of the training's length last for the fine-tuning."""
         pace = self._n_trained / self._n_more
         if pace == 1:
             return
-        for callback, name, scheduler in _schedules(net):
+        for place, key, scheduler in _schedules(net):
             if id(scheduler.optimizer) in optimizers:
-                vars(callback)[name] = _Stretched(scheduler, pace)
+                place[key] = _Stretched(scheduler, pace)
 
     def _is_used_up(self, scheduler: lr_scheduler.LRScheduler, begun: int = 0) -> bool:
         """Tell whether a schedule, which began with a step, was made for the training alone."""
@@ -145,8 +144,16 @@ class Rates:
 
 
 def rate(net: NeuralNet) -> float:
-    """Tell the learning rate now, of the first group of parameters."""
-    return float(_optimizers(net)[0].param_groups[0]["lr"])
+    """Tell the learning rate now, of the first group of parameters; warn of a negative one."""
+    now = float(_optimizers(net)[0].param_groups[0]["lr"])
+    if now < 0:
+        warnings.warn(
+            f"the learning rate is {now:.3g}, so training raises the loss: something sets it for "
+            f"fewer epochs than the net trains with its fine-tuning. Use skorch's LRScheduler, "
+            f"which starts anew for the fine-tuning, or set finetune_epochs=0.",
+            stacklevel=2,
+        )
+    return now
 
 
 class _Stretched:
@@ -169,13 +176,18 @@ class _Stretched:
             self.scheduler.step(*args, **kwargs)
 
 
-def _schedules(net: NeuralNet) -> Iterator[tuple[Any, str, lr_scheduler.LRScheduler]]:
-    """Find the schedules that callbacks hold, skorch's LRScheduler and others, by attribute."""
-    for _, held in net.callbacks_:
-        callback = getattr(held, "callback", held)
-        for name, value in list(vars(callback).items()):
-            if isinstance(value, lr_scheduler.LRScheduler):
-                yield callback, name, value
+def _schedules(net: NeuralNet) -> Iterator[tuple[Any, Any, lr_scheduler.LRScheduler]]:
+    return _held_by_callbacks(net, lr_scheduler.LRScheduler)
+
+
+def _held_by_callbacks(net: NeuralNet, kind: type) -> Iterator[tuple[Any, Any, Any]]:
+    """Find what callbacks, or a net of a user's own, hold: each with its place and key there."""
+    for _, held in [("", net), *net.callbacks_]:
+        attributes = vars(getattr(held, "callback", held))
+        nested = [value for value in attributes.values() if isinstance(value, dict | list)]
+        for place in [attributes, *nested]:
+            items = place.items() if isinstance(place, dict) else enumerate(place)
+            yield from [(place, key, value) for key, value in items if isinstance(value, kind)]
 
 
 def _optimizers(net: NeuralNet) -> list[Optimizer]:

@@ -259,6 +259,7 @@ def merge_leaf_pairs(
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-3,
     max_iter: int = 1000,
+    advance: Callable[[int], object] | None = None,
 ) -> MergedForest:
     """Merge the least significant sibling leaves of a forest and refit, to a number of splits.
 
@@ -289,6 +290,8 @@ def merge_leaf_pairs(
         As in :func:`refit_leaves`.
     tol : float > 0, default=1e-3
         As in :func:`refit_leaves`, for the last fit; those that only rank take 1e-2 or more.
+    advance : callable, default=None
+        Is told after each round how many splits went.
 
     Returns
     -------
@@ -354,6 +357,8 @@ def merge_leaf_pairs(
         )
         n_merged = min(int(np.ceil(fraction * len(pairs))), excess)
         forest.merge(pairs[np.argsort(rank, kind="stable")[:n_merged]])
+        if advance is not None:
+            advance(n_merged)
     ends = starts[1:-1]
     return MergedForest(np.split(forest.collapsed, ends), np.split(fit(tol), ends))
 

@@ -99,7 +99,8 @@ def scores_of_choices(
     for number, nodes in enumerate(_nodes_at(different, descents)):
         stand_in: Any = copy(predictor)
         stand_in.model = _Predictions(grown.full.engine, nodes)
-        stand_in.feature_names_in = None  # X was checked above
+        # X was checked above
+        stand_in.feature_names_in = stand_in.categories = stand_in.limits = None
         scores[number] = score_of(scorer, stand_in, X, y, params)
     return scores[which.ravel()]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.dataset import Dataset
 from skorch.helper import SliceDataset, SliceDict
 from torch import nn
@@ -398,3 +398,42 @@ def test_stream_is_predicted(activation, iris):
     assert_array_equal(pruner.predict(Stream(*iris)), pruner.estimator_.predict(iris[0]))
     assert pruner.transform(Stream(*iris)).shape == (150, 5)
     assert pruner.classes_.tolist() == [0, 1, 2]
+
+
+class Rebuilds(nn.Module):
+    """An autoencoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(4, 3)
+        self.fc2 = nn.Linear(3, 4)
+
+    def forward(self, X):
+        return self.fc2(torch.tanh(self.fc1(X)))
+
+
+class ReadsNoTarget(NeuralNet):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        rows = X["X"] if isinstance(X, dict) else X
+        return ((y_pred - rows) ** 2).mean()
+
+
+@pytest.mark.filterwarnings(IN_TORCH)
+@pytest.mark.parametrize("wrap", [np.asarray, lambda X: {"X": X}, lambda X: SliceDict(X=X)])
+def test_net_that_trains_without_targets_gets_none(wrap, iris):
+    X = wrap(iris[0])
+    net = ReadsNoTarget(
+        Rebuilds, criterion=nn.MSELoss, max_epochs=2, lr=0.1, train_split=None, verbose=0
+    )
+    torch.manual_seed(0)
+    plain = clone(net).fit(X)
+    pruner = MagnitudePruner(net, sparsity=0, finetune_epochs=0, random_state=0).fit(X)
+    for name, weight in plain.module_.state_dict().items():
+        assert torch.equal(pruner.estimator_.module_.state_dict()[name], weight)
+    assert_allclose(pruner.predict(X), plain.predict(X), atol=1e-6)
+    assert MagnitudePruner(net, sparsity=0.5).fit(X).sparsity_ == 0.5
+
+
+def test_net_that_needs_targets_is_not_trained_without(iris):
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        MagnitudePruner(user_net()).fit(iris[0])

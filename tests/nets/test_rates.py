@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, Checkpoint, LRScheduler
 from torch.optim import lr_scheduler as torch_schedules
 
@@ -45,6 +46,37 @@ class NotSkorchs(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.schedule.step()
+
+
+class InAList(Callback):
+    """One that keeps several."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.schedules = [torch_schedules.LambdaLR(net.optimizer_, to_zero)]
+
+    def on_epoch_end(self, net, **kwargs):
+        for schedule in self.schedules:
+            schedule.step()
+
+
+class ByHand(Callback):
+    """Sets the rate without a schedule of torch."""
+
+    def on_epoch_begin(self, net, *args, **kwargs):
+        net.optimizer_.param_groups[0]["lr"] = 0.05 * to_zero(len(net.history) - 1)
+
+
+class SchedulesItself(NeuralNetClassifier):
+    """A net that needs no callback."""
+
+    def initialize_optimizer(self, *args, **kwargs):
+        super().initialize_optimizer(*args, **kwargs)
+        self.schedule_ = torch_schedules.LambdaLR(self.optimizer_, to_zero)
+        return self
+
+    def on_epoch_end(self, *args, **kwargs):
+        super().on_epoch_end(*args, **kwargs)
+        self.schedule_.step()
 
 
 class LinearThenCosine(torch_schedules.SequentialLR):
@@ -88,6 +120,7 @@ RUN_LONG = {
     "schedule of one's own": lambda: [scheduler(Squared)],
     "callback of one's own": lambda: [Mine()],
     "callback that is not skorch's": lambda: [NotSkorchs()],
+    "callback that keeps it in a list": lambda: [InAList()],
     "warm-up and cosine in one": lambda: [scheduler(LinearThenCosine)],
     "warm-up and cosine in two": lambda: [
         ("up", scheduler(torch_schedules.LinearLR, total_iters=2)),
@@ -238,3 +271,20 @@ def test_net_may_be_pickled_in_its_fine_tuning(iris, tmp_path):
 def test_rate_of_a_net_without_schedules_is_told(iris):
     pruner = MagnitudePruner(user_net(), sparsity=0.5).fit(*iris)
     assert [epoch["lr"] for epoch in pruner.pruning_history_] == [0.05] * 6
+
+
+@pytest.mark.parametrize("more", [3, EPOCHS])
+def test_schedule_that_the_net_itself_holds_starts_anew(more, iris):
+    parameters = net_with([]).get_params(deep=False)
+    parameters = {k: v for k, v in parameters.items() if not k.startswith("_")}
+    net = SchedulesItself(**parameters | {"optimizer__momentum": 0.9})
+    pruner = MagnitudePruner(net, sparsity=0.5, finetune_epochs=more, random_state=0).fit(*iris)
+    again = [to_zero(epoch * EPOCHS // more) for epoch in range(more)]
+    expected = [*map(to_zero, range(EPOCHS)), *again]
+    assert_allclose([e["lr"] for e in pruner.pruning_history_], 0.05 * np.array(expected))
+    assert type(pruner.estimator_.schedule_) is torch_schedules.LambdaLR
+
+
+def test_negative_rate_is_told(iris):
+    with pytest.warns(UserWarning, match="learning rate is -"):
+        MagnitudePruner(net_with([ByHand()]), sparsity=0.5, finetune_epochs=2).fit(*iris)

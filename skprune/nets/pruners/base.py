@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, validate_data
 
@@ -99,9 +99,7 @@ class NetPruner(BasePruner):
             X, y = halves(X) if is_dataset(X) else (as_array(X), as_array(y))
             return super()._validate_training_data(X, y, sample_weight, fit_params)
         if y is None and self._trains and not is_dataset(X):
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
+            self._check_needs_no_target(X)
         y = None if y is None else _checked_targets(y)
         if _only_skorch_reads(X, self._inner, None if y is None else n_rows(y)):
             for stale in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
@@ -118,6 +116,15 @@ class NetPruner(BasePruner):
         if sample_weight is not None:
             sample_weight = self._validate_sample_weight(sample_weight, np.empty(n_rows(X)))
         return TrainingData(X, y, sample_weight, fit_params)
+
+    def _check_needs_no_target(self, X: Any) -> None:
+        """Let the net itself refuse to train without y: an autoencoder's, say, does not need it."""
+        try:
+            clone(self._inner).check_data(X, None)
+        except Exception as error:  # whatever a net of the user's own raises
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            ) from error
 
     def _prune(self, data: TrainingData) -> Pruned:
         with naming_the_extra(f"{type(self).__name__}.fit"):

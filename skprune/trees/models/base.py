@@ -40,23 +40,12 @@ class TreeModel(ABC):
         return None
 
     @classmethod
-    def settings(cls, estimator: Any, X: Any) -> dict[str, Any]:
-        """Give the parameters with which an estimator learns from an array as it would from X.
+    def checks_rows(cls, estimator: Any, X: Any) -> bool:
+        """Tell whether an estimator, fitted or not, must see X as it is, and checks it by itself.
 
-        Parameters
-        ----------
-        estimator : estimator
-            Not fitted; it is not changed.
-        X : array-like
-            The rows as the user passed them: a frame has names and types, by which parameters may
-            speak of its columns.
-
-        Returns
-        -------
-        dict
-            For `set_params` of a clone.
+        A frame has names and types, by which parameters may speak of its columns.
         """
-        return {}
+        return False
 
     @abstractmethod
     def trees(self, data: TrainingData | None) -> list[TreeArrays]:
@@ -86,24 +75,6 @@ class TreeModel(ABC):
     def sparse_weights(self, trees: Sequence[PrunedTree]) -> dict[str, csr_array]:
         """Write the model with these trees as one sparse net."""
 
-    def weights_left(self, places: Sequence[tuple[np.ndarray, int]]) -> dict[str, csr_array]:
-        """Write a pruned model as one sparse net, with the splits of the full one.
-
-        Parameters
-        ----------
-        places : sequence of (splits, n_full_splits), one for each tree
-            As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
-
-        Returns
-        -------
-        dict of csr_array
-        """
-        trees = [
-            PrunedTree(nodes, np.arange(nodes.n_nodes), splits, n_full_splits)
-            for nodes, (splits, n_full_splits) in zip(self.as_stored(), places, strict=True)
-        ]
-        return self.sparse_weights(trees)
-
     @property
     def output(self) -> dict[str, Any]:
         """Further arguments of SparseClassifier or SparseRegressor."""
@@ -130,6 +101,30 @@ def places_left(trees: Sequence[PrunedTree]) -> list[tuple[np.ndarray, int]]:
         The place of each split among those of the full tree, as int32, and how many these are.
     """
     return [(tree.splits.astype(np.int32), tree.n_full_splits) for tree in trees]
+
+
+# a function, as skops keeps no bound method of a base class
+def weights_left(
+    model: TreeModel, places: Sequence[tuple[np.ndarray, int]]
+) -> dict[str, csr_array]:
+    """Write a pruned model as one sparse net, with the splits of the full one.
+
+    Parameters
+    ----------
+    model : TreeModel
+        Pruned.
+    places : sequence of (splits, n_full_splits), one for each tree
+        As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
+
+    Returns
+    -------
+    dict of csr_array
+    """
+    trees = [
+        PrunedTree(nodes, np.arange(nodes.n_nodes), splits, n_full_splits)
+        for nodes, (splits, n_full_splits) in zip(model.as_stored(), places, strict=True)
+    ]
+    return model.sparse_weights(trees)
 
 
 # Scores that training leaves on an estimator. They are those of the model that was trained; rows

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,15 +15,11 @@ from sklearn.ensemble import (
 )
 
 from skprune.base import TrainingData
+from skprune.categories import Categories
 from skprune.engine import Forest
 from skprune.trees import boosting
 from skprune.trees.arrays import NO_CHILD, TreeArrays
-from skprune.trees.boosting.frames import (
-    categorical_mask,
-    constraints_in_order,
-    is_frame,
-    refuse_text,
-)
+from skprune.trees.boosting.frames import is_frame, is_text
 from skprune.trees.boosting.member import no_categories
 from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
 from skprune.trees.subtrees import PrunedTree, Subtree
@@ -47,6 +42,7 @@ class GradientBoostedTrees(TreeModel):
     kinds = (GradientBoostingClassifier, GradientBoostingRegressor)
     votes = False
     dtype: ClassVar[str] = "float32"
+    accepts_sparse: ClassVar[bool] = True
 
     @classmethod
     def check(cls, estimator: Any) -> None:
@@ -92,6 +88,7 @@ class GradientBoostedTrees(TreeModel):
             link=boosting.link_name(self.estimator),
             dtype=self.dtype,
             allow_nan=self._allows_nan,
+            accepts_sparse=self.accepts_sparse,
             engine=engine,
         )
 
@@ -99,9 +96,9 @@ class GradientBoostedTrees(TreeModel):
         """Write the trees as a sparse net, and with them `f`, what their sums start from.
 
         With categories, `S` (n_splits, n_categories) is 1 where a category goes left, and `c`
-        (n_categories, 2) names the column and the value of each. The threshold of a split by
-        category is minus infinity: nothing else goes left, but what is missing or not known where
-        `m` says so.
+        (n_categories, 2) names the column and the value of each; of a category that is no number,
+        its place among those of its column. The threshold of a split by category is minus infinity:
+        nothing else goes left, but what is missing or not known where `m` says so.
         """
         base = boosting.base_values(self.estimator)
         weights = joined_weights(trees)
@@ -131,9 +128,8 @@ class GradientBoostedTrees(TreeModel):
 
     @property
     def _known_categories(self) -> dict[int, np.ndarray]:
-        """Numbers by column, which `check` made sure that they are; of any type."""
-        known = boosting.known_categories(self.estimator)
-        return {column: values.astype(np.float64) for column, values in known.items()}
+        """Numbers by column, by which the engine knows categories."""
+        return {}
 
     def _outputs(self, n_trees: int) -> np.ndarray:
         """Return which output each tree adds to."""
@@ -158,30 +154,37 @@ class HistGradientBoostedTrees(GradientBoostedTrees):
     kinds = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
     validation: ClassVar[dict[str, Any]] = {"dtype": np.float64, "ensure_all_finite": False}
     dtype = "float64"
+    accepts_sparse = False
 
     @classmethod
     def check(cls, estimator: Any) -> None:
-        """Refuse one that was fitted to categories that are no numbers."""
-        if not hasattr(estimator, "is_categorical_"):
-            return
-        names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
-        for column, categories in boosting.known_categories(estimator).items():
-            refuse_text(names[column], categories)
+        """Refuse nothing: these always start from a constant."""
 
     @classmethod
-    def settings(cls, estimator: Any, X: Any) -> dict[str, Any]:
-        """Give constraints and categories by column, where names and types of a frame tell them."""
-        if not is_frame(X):
-            return {}
-        settings: dict[str, Any] = {}
-        if isinstance(estimator.monotonic_cst, dict):
-            settings["monotonic_cst"] = constraints_in_order(estimator.monotonic_cst, X.columns)
-        mask = categorical_mask(estimator.categorical_features, X)
-        if mask is not None:
-            settings["categorical_features"] = mask
-            for name in compress(X.columns, mask):
-                refuse_text(name, X[name])
-        return settings
+    def checks_rows(cls, estimator: Any, X: Any) -> bool:
+        """Tell whether X is a frame, or an array that may hold categories of text."""
+        if hasattr(estimator, "is_categorical_"):
+            by_category = estimator.is_categorical_ is not None
+        else:
+            asked = estimator.categorical_features
+            by_category = not (asked is None or isinstance(asked, str))
+        return is_frame(X) or (by_category and is_text(X))
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What the label of two classes is decided by, and the categories of X."""
+        categories = self._categories
+        return super().output | ({} if categories is None else {"categories": categories})
+
+    @property
+    def _categories(self) -> Categories | None:
+        known = boosting.known_categories(self.estimator)
+        return Categories(known, self.estimator.n_features_in_) if known else None
+
+    @property
+    def _known_categories(self) -> dict[int, np.ndarray]:
+        categories = self._categories
+        return {} if categories is None else categories.in_engine
 
     @property
     def _allows_nan(self) -> bool:

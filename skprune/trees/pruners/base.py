@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from numbers import Real
 from time import perf_counter
@@ -10,19 +9,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble import BaggingRegressor
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _num_samples, check_X_y, validate_data
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData
 from skprune.trees.allocation import EnsemblePath
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import TreeModel, kind_of
-from skprune.trees.models.base import places_left
+from skprune.trees.models.base import places_left, weights_left
 from skprune.trees.scoring import scores_of_choices, sees_predictions_alone
 from skprune.trees.subtrees import PrunedTree, Subtree, merge_equal_leaves
 from skprune.trees.weakest_link import pruning_path
@@ -108,7 +109,7 @@ class TreePruner(BasePruner):
         self._check_parameters_agree(estimator)
         growing, judging = self._divide(data)
         if not self._is_frozen:
-            train(estimator.set_params(**growing.settings), growing)
+            train(estimator, growing)
         return self._follow(kind(estimator), growing, judging)
 
     # What under- or overflows here is meant to; a user's np.seterr is for the user's own sums.
@@ -118,6 +119,13 @@ class TreePruner(BasePruner):
         full = FullModel(model, model.trees(growing), judging)
         paths, stops = [], []
         for tree, risk in zip(full.trees, self._risks(full), strict=True):
+            if not np.isfinite(risk).all():
+                bad = risk[~np.isfinite(risk)][0]
+                raise ValueError(
+                    f"the trees cannot be pruned: the risk of a node is {bad}, as sums over y or "
+                    f"sample_weight are out of range. Scale y or sample_weight to numbers whose "
+                    f"squares are finite and not 0; negative weights can cause this, too."
+                )
             paths.append(pruning_path(tree.left, tree.right, risk))
             stops.append(paths[-1].last_worthless_step)
         return Grown(full, EnsemblePath(paths, self.allocation), np.array(stops, dtype=np.intp))
@@ -149,7 +157,7 @@ class TreePruner(BasePruner):
         return Pruned(
             estimator=estimator,
             model=engine,
-            sparse_weights=partial(model.weights_left, places_left(trees)),
+            sparse_weights=partial(weights_left, model, places_left(trees)),
             sparsity=history[-1]["sparsity"],
             n_features_out=engine.n_leaves,
             history=history,
@@ -160,6 +168,10 @@ class TreePruner(BasePruner):
     @property
     def _accepts_sparse(self) -> bool:
         return True
+
+    @property
+    def _takes_many_outputs(self) -> bool:
+        return super()._takes_many_outputs or bags_many_outputs(self._inner)
 
     @property
     def _reorders(self) -> bool:
@@ -173,9 +185,17 @@ class TreePruner(BasePruner):
     def _validation_options(self) -> dict[str, Any]:
         return super()._validation_options() | self._kind.validation
 
-    def _validate_training_data(self, X: Any, *others: Any) -> TrainingData:
-        settings = {} if self._is_frozen else self._kind.settings(self.estimator, X)
-        return replace(super()._validate_training_data(X, *others), settings=settings)
+    def _validate_rows(self, X: Any, y: Any) -> tuple[Any, Any]:
+        if not self._kind.checks_rows(self._inner, X):
+            return super()._validate_rows(X, y)
+        validate_data(self, X, skip_check_array=True)  # for its names; what it holds is for `fit`
+        if self._is_frozen:
+            self._inner.predict(X)  # which checks it
+            self.n_features_in_ = self._inner.n_features_in_
+        if y is not None or self._needs_target:
+            beside = np.zeros((_num_samples(X), 1))
+            _, y = check_X_y(beside, y, multi_output=self._takes_many_outputs, estimator=self)
+        return X, y
 
     def path(
         self,
@@ -228,6 +248,7 @@ class TreePruner(BasePruner):
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -241,6 +262,9 @@ class TreePruner(BasePruner):
             Labels or targets.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Whether to list all that tell the pruned models apart, and not only as many as are worth
+            a fit or a score.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         **fit_params : dict
@@ -251,11 +275,11 @@ class TreePruner(BasePruner):
         values : list
             In growing sparsity. For "ccp_alpha": 0, the geometric mean of every two neighbours
             among the path's alphas, and a price above all; alphas that differ by rounding alone
-            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Of an
-            ensemble, about a hundred of them, evenly spread.
+            count as one. For "sparsity" and "max_leaf_nodes": what each subtree has. Unless
+            `every`, a hundred of them at most, the first and the last among them.
         """
         name = self.path_param(param_name)
-        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name)
+        return clone(self)._grow_on(X, y, sample_weight, fit_params).path.values(name, every=every)
 
     def path_scores(
         self,
@@ -349,6 +373,27 @@ class TreePruner(BasePruner):
                 f"estimator must be a classifier whose trees predict {what}: "
                 f"{type(self).__name__} counts errors of labels; got {estimator!r}."
             )
+
+
+def bags_many_outputs(estimator: Any) -> bool:
+    """Tell whether an estimator takes several targets, though its tags do not say so.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any tree or ensemble.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+    >>> bags_many_outputs(BaggingRegressor()), bags_many_outputs(BaggingClassifier())
+    (True, False)
+    """
+    return isinstance(estimator, BaggingRegressor)
 
 
 def train(estimator: Any, data: TrainingData) -> None:

@@ -1,5 +1,6 @@
 """ForestPruner: pairs of leaves or whole trees go, and the leaves that stay are fitted together."""
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,12 +13,19 @@ from sklearn.base import is_classifier
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import BasePruner, Pruned, TrainingData
+from skprune.progress import progress
 from skprune.trees.arrays import TreeArrays
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.models.averaged import AveragedTrees
-from skprune.trees.models.base import places_left, side_by_side
-from skprune.trees.pruners.base import class_positions, outputs_of, train, weights_of_rows
+from skprune.trees.models.base import places_left, side_by_side, weights_left
+from skprune.trees.pruners.base import (
+    bags_many_outputs,
+    class_positions,
+    outputs_of,
+    train,
+    weights_of_rows,
+)
 from skprune.trees.pruners.held_out import hold_out
 from skprune.trees.refit import merge_leaf_pairs, refit_leaves
 from skprune.trees.selection import error_gram, order_trees, prefix_losses
@@ -69,6 +77,9 @@ class ForestPruner(BasePruner):
         drawn judge it.
     random_state : int, RandomState instance or None, default=None
         Draws these rows; the forest has its own.
+    verbose : int, default=0
+        Whether to show a progress bar over what is removed or fitted, once the forest is grown;
+        needs tqdm. The forest has a `verbose` of its own.
     sparse_output : bool, default=True
         Whether `transform` gives a sparse array. Needs to be False for
         ``set_output(transform="pandas")``.
@@ -129,6 +140,7 @@ class ForestPruner(BasePruner):
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
         "sparse_output": ["boolean"],
     }
     path_params: ClassVar[dict[str, int]] = {"sparsity": 1, "n_estimators": -1}
@@ -144,6 +156,7 @@ class ForestPruner(BasePruner):
         alpha: float = 1.0,
         validation_fraction: float = 0.2,
         random_state: Any = None,
+        verbose: int = 0,
         sparse_output: bool = True,
         n_jobs: int | None = None,
         engine: str = "auto",
@@ -156,6 +169,7 @@ class ForestPruner(BasePruner):
         self.alpha = alpha
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.verbose = verbose
         self.sparse_output = sparse_output
         self.n_jobs = n_jobs
         self.engine = engine
@@ -163,6 +177,10 @@ class ForestPruner(BasePruner):
     @property
     def _accepts_sparse(self) -> bool:
         return True
+
+    @property
+    def _takes_many_outputs(self) -> bool:
+        return super()._takes_many_outputs or bags_many_outputs(self._inner)
 
     @property
     def _needs_target(self) -> bool:
@@ -174,6 +192,7 @@ class ForestPruner(BasePruner):
         y: Any,
         *,
         param_name: str | None = None,
+        every: bool = False,
         sample_weight: Any = None,
         **fit_params: Any,
     ) -> list[Any]:
@@ -185,6 +204,8 @@ class ForestPruner(BasePruner):
             Ignored.
         param_name : str, default=None
             The parameter; see `path_param`.
+        every : bool, default=False
+            Is refused: there is no end of values.
         **fit_params : dict
             Ignored.
 
@@ -193,7 +214,10 @@ class ForestPruner(BasePruner):
         values : list
             A ladder of sparsities, or of as many trees as these leave, in growing sparsity.
         """
-        if self.path_param(param_name) == "sparsity":
+        name = self.path_param(param_name)
+        if every:
+            self._refuse_every_value(name)
+        if name == "sparsity":
             return list(LADDER)
         forest = self.estimator.estimator if self._is_frozen else self.estimator
         left = [max(1, round(forest.n_estimators * (1.0 - sparsity))) for sparsity in LADDER]
@@ -296,14 +320,22 @@ class ForestPruner(BasePruner):
                 f"with n_samples={len(seen_less)} rows there is none, with a weight, that a tree "
                 f"has not seen and could be judged by."
             )
+        with progress(2 + self.refit, "step", self.verbose) as advance:
+            return self._choose_and_refit(rows, seen_less, advance)
+
+    def _choose_and_refit(
+        self, rows: "_Rows", seen_less: np.ndarray, advance: Callable[[int], object]
+    ) -> "_Chosen":
         order = order_trees(
             error_gram(
                 rows.values, rows.at[seen_less], rows.targets[seen_less], rows.weight[seen_less]
             )
         ).order
+        advance(1)
         losses = prefix_losses(
             error_gram(rows.values, rows.at, rows.targets, rows.weight, rows.unseen), order
         )
+        advance(1)
         kept = self._n_kept(rows.n_splits[order], losses)
         numbers = np.sort(order[: max(kept, 1)])
         subtrees = [Subtree(tree, tree.left, tree.right) for tree in rows.take(numbers)]
@@ -311,7 +343,10 @@ class ForestPruner(BasePruner):
             root = np.ones(subtrees[0].nodes.n_nodes, dtype=bool)
             return _Chosen(numbers, [Subtree.collapse(subtrees[0].nodes, root)])
         chosen = _Chosen(numbers, subtrees, float(losses[kept - 1]), float(losses[-1]))
-        return self._refitted(rows.of(numbers), chosen) if self.refit else chosen
+        if self.refit:
+            chosen = self._refitted(rows.of(numbers), chosen)
+            advance(1)
+        return chosen
 
     def _n_kept(self, n_splits: np.ndarray, losses: np.ndarray) -> int:
         if self.n_estimators is not None:
@@ -342,17 +377,19 @@ class ForestPruner(BasePruner):
         """Merge the pairs of leaves that tell least until few enough splits are left."""
         n_trees = len(rows.trees)
         ends = rows.starts[1:-1]
-        merged = merge_leaf_pairs(
-            [(tree.left, tree.right) for tree in rows.trees],
-            rows.leaves,
-            rows.targets,
-            np.split(rows.values / n_trees, ends),
-            n_splits=splits_allowed(
-                int(rows.n_splits.sum()), 0.5 if self.sparsity is None else self.sparsity
-            ),
-            alpha=self.alpha,
-            sample_weight=rows.weight,
-        )
+        n_splits = int(rows.n_splits.sum())
+        allowed = splits_allowed(n_splits, 0.5 if self.sparsity is None else self.sparsity)
+        with progress(max(n_splits - allowed, 0), "split", self.verbose) as advance:
+            merged = merge_leaf_pairs(
+                [(tree.left, tree.right) for tree in rows.trees],
+                rows.leaves,
+                rows.targets,
+                np.split(rows.values / n_trees, ends),
+                n_splits=allowed,
+                alpha=self.alpha,
+                sample_weight=rows.weight,
+                advance=advance,
+            )
         trees = rows.trees
         if self.refit:
             trees = [
@@ -517,7 +554,7 @@ def _weights(
     n_splits: np.ndarray,
 ) -> dict[str, csr_array]:
     """Write the trees that are left as a sparse net with the splits of the full forest."""
-    weights = model.weights_left(places)
+    weights = weights_left(model, places)
     starts = np.cumsum([0, *n_splits])
     rows = np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])
     shape = (starts[-1], len(rows))

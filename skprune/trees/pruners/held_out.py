@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import _check_method_params
 
 from skprune.base import TrainingData
@@ -72,7 +72,7 @@ def take_rows(data: TrainingData, rows: np.ndarray) -> TrainingData:
     weight = data.sample_weight
     return replace(
         data,
-        X=data.X[rows],
+        X=_safe_indexing(data.X, rows),
         y=data.y[rows],
         sample_weight=None if weight is None else weight[rows],
         fit_params=_check_method_params(data.X, data.fit_params, indices=rows),

@@ -1,6 +1,7 @@
 """Boosted ensembles seen as trees: what the engine and the sparse net are given."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import (
@@ -91,14 +92,22 @@ def test_values_of_the_squared_error_need_no_rows():
 def test_two_classes_alone_have_a_threshold_to_decide_by(name):
     model, _ = model_of(name)
     if "classes" not in name:
-        assert model.output == {}
+        assert "decision_threshold" not in model.output
         return
     threshold = model.output["decision_threshold"]
     assert (threshold < 0.0) == (name == "gb classes")
     assert threshold <= 0.0
 
 
-def test_arrays_say_nothing_by_names():
-    estimator = HistGradientBoostingRegressor(categorical_features=["a"], monotonic_cst={"a": 1})
-    assert HistGradientBoostedTrees.settings(estimator, X) == {}
-    assert GradientBoostedTrees.settings(GradientBoostingRegressor(), X) == {}
+def test_frames_and_categories_of_text_are_left_to_the_estimator():
+    by_index = HistGradientBoostingRegressor(categorical_features=[1])
+    by_dtype = HistGradientBoostingRegressor()
+    text, frame = X.astype(object), pd.DataFrame(X)
+    for checks in (HistGradientBoostedTrees.checks_rows, GradientBoostedTrees.checks_rows):
+        assert not checks(by_index, X)
+        assert not checks(by_dtype, text)
+    assert HistGradientBoostedTrees.checks_rows(by_index, text)
+    assert HistGradientBoostedTrees.checks_rows(by_dtype, frame)
+    assert HistGradientBoostedTrees.checks_rows(by_index.fit(X, Y), text)
+    assert not HistGradientBoostedTrees.checks_rows(by_dtype.fit(X, Y), text)
+    assert not GradientBoostedTrees.checks_rows(GradientBoostingRegressor(), frame)

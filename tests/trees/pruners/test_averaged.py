@@ -57,7 +57,7 @@ CASES = [
     (kind, data)
     for kind in FORESTS
     for data in DATA
-    if not (kind.startswith("bagged") and data == "several outputs")
+    if not (kind.startswith("bagged classifier") and data == "several outputs")
 ]
 
 

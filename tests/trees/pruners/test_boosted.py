@@ -647,24 +647,8 @@ def test_constraints_may_name_columns():
     theirs = CostComplexityPruner(listed, sparsity=0.5).fit(X, NUMBERS)
     assert_array_equal(ours.predict(frame), theirs.predict(X))
     wrong = HistGradientBoostingRegressor(monotonic_cst={"wealth": -1})
-    with pytest.raises(ValueError, match=r"monotonic_cst names \['wealth'\]"):
+    with pytest.raises(ValueError, match=r"monotonic_cst contains .*\['wealth'\]"):
         CostComplexityPruner(wrong).fit(frame, NUMBERS)
-
-
-@pytest.mark.parametrize("library", [pd, pl])
-@pytest.mark.parametrize("how", ["from_dtype", ["town"]])
-def test_categories_of_text_are_refused_by_the_name_of_their_column(library, how):
-    towns = np.array(["7", "12", "x"])[np.arange(N_ROWS) % 3]
-    if library is pd:
-        frame = pd.DataFrame({"age": X[:, 0], "town": pd.Categorical(towns)})
-    else:
-        frame = pl.DataFrame({"age": X[:, 0], "town": pl.Series(towns).cast(pl.Categorical)})
-    estimator = HistGradientBoostingRegressor(categorical_features=how, **HIST)
-    refusal = pytest.raises(ValueError, match=r"column 'town' of X .*'(7|12)': .* OrdinalEncoder")
-    with refusal:
-        CostComplexityPruner(estimator).fit(frame, NUMBERS)
-    with refusal:
-        CostComplexityPruner(FrozenEstimator(estimator.fit(frame, NUMBERS))).fit(frame, NUMBERS)
 
 
 def test_categories_that_are_true_or_false_are_numbers():
@@ -677,7 +661,7 @@ def test_categories_that_are_true_or_false_are_numbers():
     assert_array_equal(frozen.predict_proba(frame), pruner.predict_proba(frame))
 
 
-def test_a_frozen_ensemble_may_know_categories_as_objects_but_none_is_no_number():
+def test_a_frozen_ensemble_may_know_categories_as_objects():
     rows = WITH_CATEGORIES.astype(object)
     plain = HistGradientBoostingRegressor(categorical_features=CATEGORIES, **HIST)
     pruner = CostComplexityPruner(FrozenEstimator(plain.fit(rows, NUMBERS)), sparsity=0.3)
@@ -689,8 +673,8 @@ def test_a_frozen_ensemble_may_know_categories_as_objects_but_none_is_no_number(
 
     rows[::7, 3] = None
     plain.fit(rows, NUMBERS)  # with None for one more category, other than NaN
-    with pytest.raises(ValueError, match=r"column 3 of X holds .* no numbers, such as None"):
-        pruner.fit(rows)
+    assert_array_equal(pruner.fit(rows).predict(rows), pruner.estimator_.predict(rows))
+    assert not np.array_equal(pruner.predict(rows), answer)
 
 
 @pytest.mark.parametrize("form", [np.float32, np.int8, np.asfortranarray, np.ndarray.tolist])
@@ -715,15 +699,10 @@ def test_rows_to_stop_early_by_may_be_a_frame():
 
 def test_names_that_no_column_has_are_refused():
     estimator = HistGradientBoostingRegressor(categorical_features=["village"], **HIST)
-    with pytest.raises(ValueError, match=r"categorical_features names \['village'\]"):
+    with pytest.raises(ValueError, match="categorical_features has an item value 'village'"):
         CostComplexityPruner(estimator).fit(frame_of(), NUMBERS)
     with pytest.raises(ValueError, match="categorical_features"):
         CostComplexityPruner(estimator).fit(WITH_CATEGORIES, NUMBERS)
-    dates = pd.DataFrame(
-        {"age": X[:, 0], "day": pd.Categorical(pd.to_datetime(["2020-01-01"] * 160))}
-    )
-    with pytest.raises(ValueError, match="column 'day' of X holds categories that are no numbers"):
-        CostComplexityPruner(HistGradientBoostingRegressor()).fit(dates, NUMBERS)
 
 
 def test_categories_that_no_split_asks_for_are_no_matter():

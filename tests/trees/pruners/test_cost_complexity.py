@@ -343,3 +343,12 @@ def test_best_first_tree_is_reordered_at_any_price_but_zero(iris):
         theirs = clone(tree).set_params(ccp_alpha=alpha).fit(*iris).tree_
         np.testing.assert_array_equal(ours.feature, theirs.feature)
         np.testing.assert_array_equal(ours.value, theirs.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "weight"), [("regressor", 1e200, 1.0), ("classifier", 1, 1e300)]
+)
+def test_sums_that_overflow_are_refused_with_what_to_do(kind, scale, weight):
+    pruner = CostComplexityPruner(TREES[kind], sparsity=0.5)
+    with pytest.raises(ValueError, match="Scale y or sample_weight"):
+        pruner.fit(X, scale * target(kind), sample_weight=np.full(N_ROWS, weight))

@@ -206,8 +206,10 @@ def test_sparse_rows():
 
 def test_several_outputs():
     y = target("regressor", slice(None))
-    pruner = ForestPruner(FORESTS["forest regressor"], sparsity=0.5).fit(X, y)
-    assert_allclose(pruner.predict(X), pruner.estimator_.predict(X), rtol=1e-12)
+    for kind in ("forest regressor", "bagged regressor"):
+        pruner = ForestPruner(FORESTS[kind], sparsity=0.5).fit(X, y)
+        assert pruner.predict(X).shape == y.shape
+        assert_allclose(pruner.predict(X), pruner.estimator_.predict(X), rtol=1e-12)
     labels = target("classifier", slice(None))
     for options in ({"refit": True}, {"refit": False}):
         pruner = ForestPruner(FORESTS["forest classifier"], sparsity=0.5, **options).fit(X, labels)

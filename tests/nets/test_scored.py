@@ -350,3 +350,21 @@ def test_a_frozen_net_with_every_granularity_is_pruned_on_a_copy(iris):
         assert 0.5 <= pruner.fit(*iris).sparsity_ <= 0.57
     for name, parameter in fitted.module_.named_parameters():
         assert_array_equal(parameter.detach(), before[name])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_weights_of_rows_count_in_the_gradients(frozen, iris):
+    X, y = iris
+    net = mlp(max_epochs=2, batch_size=len(X))
+    net = FrozenEstimator(net.fit(X, y)) if frozen else net
+    masks = {}
+    for name, weight in {
+        "none": None,
+        "ones": np.ones(len(X)),
+        "class 0": 1.0 * (y == y[0]),
+    }.items():
+        pruner = SaliencyPruner(net, sparsity=0.5, finetune_epochs=0, random_state=0)
+        pruner.fit(X, y, sample_weight=weight)
+        masks[name] = [w.toarray() != 0 for w in pruner.sparse_weights_.values()]
+    assert all((a == b).all() for a, b in zip(masks["none"], masks["ones"], strict=True))
+    assert any((a != b).any() for a, b in zip(masks["none"], masks["class 0"], strict=True))

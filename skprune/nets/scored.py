@@ -187,10 +187,14 @@ def _open_first(scores: Kept, kept: Kept) -> Kept:
 
     A zero in place of a weight of score 0 would leave one zero more than the target asks for.
     """
-    return {
-        name: np.where(kept[name], score, np.nextafter(score, -inf)) if name in kept else score
-        for name, score in scores.items()
-    }
+    lowered = {}
+    for name, score in scores.items():
+        closed = ~kept[name] if name in kept else None
+        if closed is not None and closed.any():
+            score = np.array(score)
+            score[closed] = np.nextafter(score[closed], -inf)
+        lowered[name] = score
+    return lowered
 
 
 def _pooled(groups: Groups, criterion: Criterion, weights: Tensors, seen: Any) -> Kept:

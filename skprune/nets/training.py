@@ -19,7 +19,7 @@ from skprune.masks import Schedule, keep_counts, top_masks
 from skprune.nets.batch_norm import take_statistics_anew
 from skprune.nets.interrupts import Interrupts, interruptible
 from skprune.nets.layers import EVERY, Choice, dense_weights, modules_of, weight_names
-from skprune.nets.rates import Rates, rate
+from skprune.nets.rates import Rates, forget_plateaus, rate
 from skprune.nets.rows import as_array
 
 # name of a parameter -> True where it is held at zero
@@ -446,6 +446,7 @@ def _restart_monitors(net: NeuralNet) -> None:
         if hasattr(callback, "best_score_"):
             lower = getattr(callback, "lower_is_better", True)
             callback.best_score_ = np.inf if lower else -np.inf
+    forget_plateaus(net)
 
 
 def _clear_optimizer_state(net: NeuralNet, held: list[tuple[nn.Parameter, torch.Tensor]]) -> None:

@@ -156,6 +156,17 @@ def rate(net: NeuralNet) -> float:
     return now
 
 
+def forget_plateaus(net: NeuralNet) -> None:
+    """Let schedules that wait for a plateau forget the best score of the denser net.
+
+    The jump of the loss that pruning brings would count as a plateau. The rate stays what it is.
+    """
+    for _, _, scheduler in _schedules(net):
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+            scheduler.best = np.inf if scheduler.mode == "min" else -np.inf
+            scheduler.num_bad_epochs = 0
+
+
 class _Stretched:
     """A schedule that takes another number of steps than it is asked for."""
 

@@ -24,7 +24,7 @@ from skprune.nets.layers import measured_sparsity, prunable_weights
 from skprune.nets.masking import Masking
 from skprune.nets.method import Method
 from skprune.nets.outcome import check_outcome
-from skprune.nets.rates import Rates, rate
+from skprune.nets.rates import Rates, forget_plateaus, rate
 
 
 def train_and_prune(
@@ -287,6 +287,7 @@ def _restart_monitors(net: NeuralNet) -> None:
         if hasattr(callback, "best_score_"):
             lower = getattr(callback, "lower_is_better", True)
             callback.best_score_ = np.inf if lower else -np.inf
+    forget_plateaus(net)
 
 
 @contextmanager

@@ -288,3 +288,16 @@ def test_schedule_that_the_net_itself_holds_starts_anew(more, iris):
 def test_negative_rate_is_told(iris):
     with pytest.warns(UserWarning, match="learning rate is -"):
         MagnitudePruner(net_with([ByHand()]), sparsity=0.5, finetune_epochs=2).fit(*iris)
+
+
+def test_the_jump_that_pruning_brings_is_no_plateau(iris):
+    waiting = LRScheduler(
+        policy=torch_schedules.ReduceLROnPlateau, monitor="train_loss", patience=2, factor=0.1
+    )
+    net = user_net(callbacks=[waiting], max_epochs=12, lr=0.05)
+    pruner = MagnitudePruner(net, sparsity=0.8, allocation="uniform", random_state=0).fit(*iris)
+    losses = [entry["train_loss"] for entry in pruner.pruning_history_]
+    rates = [entry["lr"] for entry in pruner.pruning_history_]
+    assert min(losses[12:15]) > min(losses[:12])  # the sparse net is worse at first
+    assert losses[13] < losses[12]  # and gets better
+    assert rates[12:17] == rates[12:13] * 5

@@ -64,9 +64,10 @@ def quoted(values: list[float], digits: int) -> str:
 
 
 def compare(name: str, tree, X, y, scoring: str, turns: int) -> dict:
-    """Search with all contenders, in turn; the alphas are those that PrunerCV finds."""
+    """Search with all contenders, in turn; the alphas are all of the path."""
     pruner = CostComplexityPruner(tree)
-    found = PrunerCV(pruner, scoring=scoring, cv=FOLDS).fit(X, y).cv_results_["params"]
+    every = PrunerCV(pruner, param_range="all", scoring=scoring, cv=FOLDS).fit(X, y)
+    found = every.cv_results_["params"]
     # scikit-learn's own ccp_alpha is never infinite; beyond the largest, all prices are alike
     alphas = [min(params["ccp_alpha"], 1e300) for params in found]
     contenders = {

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes, make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from skprune.engine import Network
 
@@ -143,6 +146,28 @@ def cell(batch, ratio, **more):
         "ratios": {"onnxruntime": interval},
         **more,
     }
+
+
+def test_a_pickled_pruner_holds_its_two_models():
+    import pickles
+
+    X, y = make_classification(300, 6, random_state=0)
+    for model in (DecisionTreeClassifier(random_state=0), RandomForestClassifier(5)):
+        full, whole, estimator, sparse = pickles.compare(model, X, y)
+        assert estimator < full
+        # of so small a model, its parameters are a part
+        assert estimator + sparse < whole < 1.1 * (estimator + sparse) + 2000
+
+
+def test_values_left_out_are_told():
+    import values
+
+    found = values.compare(*load_diabetes(return_X_y=True), "r2", turns=1)
+    auto, every = found["values"]
+    assert 50 < auto <= 100 < every
+    assert found["scores"][0] <= found["scores"][1]
+    assert found["loss"] >= 0
+    assert all(seconds > 0 for seconds in found["seconds"])
 
 
 def test_report_tells_what_is_met():

@@ -35,10 +35,14 @@ class Evidence(ABC):
 
     Attributes
     ----------
+    batch_size : int or None
+        The rows whose mean loss has one gradient. None takes the batches of the net, those of its
+        training as well. A number, such as 1 for a gradient of each row, always makes a pass.
     horizon : float
         While the net trains, older batches fade: what is further back than so many counts little.
     """
 
+    batch_size: ClassVar[int | None] = None
     horizon: ClassVar[float] = 100.0
 
     def __init__(self) -> None:

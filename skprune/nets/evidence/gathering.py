@@ -33,15 +33,15 @@ class Gathering(Callback):
         self.needs = tuple(dict.fromkeys(needs))
         self.choice = choice
         self.n_samples = n_samples
-        self.of_training = [kind() for kind in self.needs]
+        self.of_training = {kind: kind() for kind in self.needs if kind.batch_size is None}
 
     def on_grad_computed(
         self, net: NeuralNet, named_parameters: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         """Add a batch of training."""
-        if training and self.needs:
+        if training and self.of_training:
             weights = prunable_weights(net, self.choice)
-            for each in self.of_training:
+            for each in self.of_training.values():
                 each.add(weights, get_len(unpack_data(kwargs["batch"])[0]), fades=True)
 
     def seen(self, net: NeuralNet, rows: Rows) -> dict[str, Seen]:
@@ -60,12 +60,13 @@ class Gathering(Callback):
             By the names of the parameters.
         """
         weights = prunable_weights(net, self.choice)
-        found = self.of_training
-        if any(each.n_rows == 0 for each in found):
-            found = [kind() for kind in self.needs]
-            _pass_over(net, weights, found, rows, self.n_samples)
-        by_kind = {type(each): each.means for each in found}
-        return {name: {kind: means[name] for kind, means in by_kind.items()} for name in weights}
+        found = {kind: each for kind, each in self.of_training.items() if each.n_rows}
+        missing = [kind() for kind in self.needs if kind not in found]
+        for size in {each.batch_size for each in missing}:
+            of_size = [each for each in missing if each.batch_size == size]
+            _pass_over(net, weights, of_size, rows, self.n_samples, size)
+        found |= {type(each): each for each in missing}
+        return {name: {kind: each.means[name] for kind, each in found.items()} for name in weights}
 
 
 def _pass_over(
@@ -74,13 +75,14 @@ def _pass_over(
     evidence: Sequence[Evidence],
     rows: Rows,
     n_samples: int | None,
+    batch_size: int | None,
 ) -> None:
     """Compute the gradients of some rows, as the net predicts them, and leave no trace."""
     with seeded(0, net.device), _in_evaluation(net), _without_gradients(net):
         dataset = rows.dataset
         if n_samples is not None and n_samples < len(dataset):
             dataset = Subset(dataset, torch.randperm(len(dataset))[:n_samples].tolist())
-        for batch in net.get_iterator(dataset, training=False):
+        for batch in _batches(net, dataset, batch_size):
             X, y = unpack_data(batch)
             loss = net.get_loss(net.infer(X, **rows.fit_params), y, X=X, training=True)
             loss.backward()
@@ -88,6 +90,13 @@ def _pass_over(
                 each.add(weights, get_len(X))
             for weight in _parameters(net):
                 weight.grad = None
+
+
+def _batches(net: NeuralNet, dataset: Any, batch_size: int | None) -> Any:
+    if batch_size is None:
+        return net.get_iterator(dataset, training=False)
+    given = {**net.get_params_for("iterator_valid"), "batch_size": batch_size}
+    return net.iterator_valid(dataset, **given)
 
 
 @contextmanager

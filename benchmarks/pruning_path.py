@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
 from skprune.engine.planning import table
-from skprune.trees.arrays import TreeArrays
-from skprune.trees.risks import impurity_risk
-from skprune.trees.weakest_link import PruningPath, pruning_path
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.risks import impurity_risk
+from skprune.trees.core.weakest_link import PruningPath, pruning_path
 
 N_NODES = (10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000, 1_000_000)
 

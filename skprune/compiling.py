@@ -35,10 +35,10 @@ from skprune.base import BasePruner
 from skprune.engine import Forest, Layer, Network, Tree
 from skprune.estimators import SparseClassifier, SparseRegressor
 from skprune.limits import ANY, FLOAT64_MOST, REFUSED, Limits
+from skprune.trees.core.subtrees import PrunedTree
 from skprune.trees.models.averaged import AveragedTrees
 from skprune.trees.models.base import TreeModel
 from skprune.trees.models.single import SingleTree
-from skprune.trees.subtrees import PrunedTree
 
 __all__ = ["compile"]
 

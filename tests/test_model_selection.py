@@ -50,11 +50,11 @@ from skprune import (
 )
 from skprune.base import BasePruner
 from skprune.model_selection import one_se_index
-from skprune.trees.allocation import geometric_mean_alphas
-from skprune.trees.arrays import TreeArrays
-from skprune.trees.descent import Descent
-from skprune.trees.risks import impurity_risk
-from skprune.trees.weakest_link import pruning_path
+from skprune.trees.core.allocation import geometric_mean_alphas
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.descent import Descent
+from skprune.trees.core.risks import impurity_risk
+from skprune.trees.core.weakest_link import pruning_path
 
 PARAMS = ["ccp_alpha", "sparsity", "max_leaf_nodes"]
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from skprune.base import TrainingData
 from skprune.engine import Forest, Tree
-from skprune.trees.allocation import EnsemblePath
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.allocation import EnsemblePath
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 from skprune.trees.models import TreeModel
-from skprune.trees.subtrees import PrunedTree, Subtree
 
 Ints = NDArray[np.intp]
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from skprune.base import score_of
 from skprune.engine import Forest, Tree
 from skprune.estimators import SparseClassifier, SparseRegressor
-from skprune.trees.descent import Descent
+from skprune.trees.core.descent import Descent
 from skprune.trees.grown import Grown
 
 Floats = NDArray[np.float64]

@@ -24,8 +24,8 @@ from sklearn.ensemble import (
 
 from skprune.base import TrainingData
 from skprune.engine import Forest, NonFiniteError
+from skprune.trees.core.subtrees import PrunedTree
 from skprune.trees.models import kind_of
-from skprune.trees.subtrees import PrunedTree
 from tests.engine.cases import LAYOUTS, forests, rows_for
 
 ENGINES = ["native", "scipy"]

@@ -22,9 +22,9 @@ from sklearn.utils import get_tags
 from skprune.base import TrainingData
 from skprune.engine import Forest
 from skprune.limits import ANY, DENSE, FLOAT32_MOST, REFUSED, Limits
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
-from skprune.trees.subtrees import PrunedTree, Subtree
 
 
 class AveragedTrees(TreeModel):

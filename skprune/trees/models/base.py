@@ -10,9 +10,9 @@ from sklearn.base import is_classifier
 
 from skprune.base import TrainingData
 from skprune.engine import Forest, Tree
-from skprune.trees.arrays import TreeArrays
-from skprune.trees.sparse_net import sparse_weights
-from skprune.trees.subtrees import PrunedTree, Subtree
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.sparse_net import sparse_weights
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 
 
 class TreeModel(ABC):
@@ -114,7 +114,7 @@ def weights_left(
     model : TreeModel
         Pruned.
     places : sequence of (splits, n_full_splits), one for each tree
-        As :class:`skprune.trees.subtrees.PrunedTree` has them; see :func:`places_left`.
+        As :class:`skprune.trees.core.subtrees.PrunedTree` has them; see :func:`places_left`.
 
     Returns
     -------
@@ -210,8 +210,8 @@ def joined_nodes(
     Examples
     --------
     >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from skprune.trees.arrays import TreeArrays
-    >>> from skprune.trees.subtrees import PrunedTree
+    >>> from skprune.trees.core.arrays import TreeArrays
+    >>> from skprune.trees.core.subtrees import PrunedTree
     >>> full = TreeArrays.from_sklearn(DecisionTreeRegressor().fit([[0], [1]], [2.0, 3.0]).tree_)
     >>> joined_nodes([PrunedTree.unpruned(full)] * 2)["left"]
     array([ 1, -1, -1,  1, -1, -1])
@@ -241,13 +241,14 @@ def joined_weights(
     Returns
     -------
     dict of csr_array
-        As :func:`skprune.trees.sparse_net.sparse_weights`; splits and leaves are tree after tree.
+        As :func:`skprune.trees.core.sparse_net.sparse_weights`; splits and leaves are tree after
+        tree.
 
     Examples
     --------
     >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from skprune.trees.arrays import TreeArrays
-    >>> from skprune.trees.subtrees import PrunedTree
+    >>> from skprune.trees.core.arrays import TreeArrays
+    >>> from skprune.trees.core.subtrees import PrunedTree
     >>> full = TreeArrays.from_sklearn(DecisionTreeRegressor().fit([[0], [1]], [2.0, 3.0]).tree_)
     >>> joined_weights([PrunedTree.unpruned(full)] * 2)["C"].toarray()
     array([[ 1., -1.,  0.,  0.],

@@ -17,12 +17,12 @@ from sklearn.ensemble import (
 from skprune.base import TrainingData
 from skprune.categories import Categories
 from skprune.engine import Forest
-from skprune.trees import boosting
-from skprune.trees.arrays import NO_CHILD, TreeArrays
-from skprune.trees.boosting.frames import is_frame, is_text
-from skprune.trees.boosting.member import no_categories
+from skprune.trees.core import boosting
+from skprune.trees.core.arrays import NO_CHILD, TreeArrays
+from skprune.trees.core.boosting.frames import is_frame, is_text
+from skprune.trees.core.boosting.member import no_categories
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 from skprune.trees.models.base import TreeModel, drop_scores, joined_nodes, joined_weights
-from skprune.trees.subtrees import PrunedTree, Subtree
 
 
 class GradientBoostedTrees(TreeModel):

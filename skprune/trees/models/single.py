@@ -10,9 +10,9 @@ from sklearn.utils import get_tags
 
 from skprune.base import TrainingData
 from skprune.engine import Tree
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 from skprune.trees.models.base import TreeModel, joined_weights, side_by_side
-from skprune.trees.subtrees import PrunedTree, Subtree
 
 
 class SingleTree(TreeModel):

@@ -19,14 +19,14 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _num_samples, check_X_y, validate_data
 
 from skprune.base import BasePruner, PathScores, Pruned, TrainingData
-from skprune.trees.allocation import EnsemblePath
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.allocation import EnsemblePath
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.subtrees import PrunedTree, Subtree, merge_equal_leaves
+from skprune.trees.core.weakest_link import pruning_path
 from skprune.trees.grown import FullModel, Grown
 from skprune.trees.models import TreeModel, kind_of
 from skprune.trees.models.base import places_left, weights_left
 from skprune.trees.scoring import scores_of_choices, sees_predictions_alone
-from skprune.trees.subtrees import PrunedTree, Subtree, merge_equal_leaves
-from skprune.trees.weakest_link import pruning_path
 
 
 class TreePruner(BasePruner):

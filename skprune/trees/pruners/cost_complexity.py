@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.risks import impurity_risk, misclassification_risk
 from skprune.trees.grown import Grown
 from skprune.trees.models import kind_of
 from skprune.trees.pruners.base import TreePruner
-from skprune.trees.risks import impurity_risk, misclassification_risk
 
 RISKS: dict[str, Callable[[TreeArrays], np.ndarray]] = {
     "impurity": impurity_risk,
@@ -72,7 +72,7 @@ class CostComplexityPruner(TreePruner):
         The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
         The pruned model written as a sparse net, made on access; see
-        :func:`skprune.trees.sparse_net.sparse_weights`.
+        :func:`skprune.trees.core.sparse_net.sparse_weights`.
     sparsity_ : float
         1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict

@@ -7,19 +7,19 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skprune.trees.arrays import TreeArrays
-from skprune.trees.bottom_up import add_counts, collapse_bottom_up, raise_branches
-from skprune.trees.grown import FullModel, Grown
-from skprune.trees.models import kind_of
-from skprune.trees.pruners.base import TreePruner, class_positions, weights_of_rows
-from skprune.trees.risks import (
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.bottom_up import add_counts, collapse_bottom_up, raise_branches
+from skprune.trees.core.risks import (
     class_counts,
     class_entropy,
     confidence_risk,
     estimated_errors,
     gini_impurity,
 )
-from skprune.trees.subtrees import Subtree
+from skprune.trees.core.subtrees import Subtree
+from skprune.trees.grown import FullModel, Grown
+from skprune.trees.models import kind_of
+from skprune.trees.pruners.base import TreePruner, class_positions, weights_of_rows
 
 IMPURITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gini": gini_impurity,
@@ -85,7 +85,7 @@ class ErrorBasedPruner(TreePruner):
         The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
         The pruned model written as a sparse net, made on access; see
-        :func:`skprune.trees.sparse_net.sparse_weights`.
+        :func:`skprune.trees.core.sparse_net.sparse_weights`.
     sparsity_ : float
         1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict

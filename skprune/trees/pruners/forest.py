@@ -14,7 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import BasePruner, Pruned, TrainingData
 from skprune.progress import progress
-from skprune.trees.arrays import TreeArrays
+from skprune.trees.core.arrays import TreeArrays
+from skprune.trees.core.subtrees import Subtree
+from skprune.trees.core.weakest_link import splits_allowed
+from skprune.trees.forests.refit import merge_leaf_pairs, refit_leaves
+from skprune.trees.forests.selection import error_gram, order_trees, prefix_losses
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.models.averaged import AveragedTrees
@@ -27,10 +31,6 @@ from skprune.trees.pruners.base import (
     weights_of_rows,
 )
 from skprune.trees.pruners.held_out import hold_out
-from skprune.trees.refit import merge_leaf_pairs, refit_leaves
-from skprune.trees.selection import error_gram, order_trees, prefix_losses
-from skprune.trees.subtrees import Subtree
-from skprune.trees.weakest_link import splits_allowed
 
 # Sparsities worth trying where each one costs a refit.
 LADDER = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -98,7 +98,7 @@ class ForestPruner(BasePruner):
         The forest on the sparse engine.
     sparse_weights_ : dict of str to csr_array
         The forest written as a sparse net, made on access; see
-        :func:`skprune.trees.sparse_net.sparse_weights`.
+        :func:`skprune.trees.core.sparse_net.sparse_weights`.
     sparsity_ : float
         1 - splits kept / splits of the full forest; 0 where there are none.
     pruning_history_ : list of dict

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skprune.trees.core.risks import m_estimate_risk
 from skprune.trees.grown import FullModel
 from skprune.trees.pruners.base import TreePruner
-from skprune.trees.risks import m_estimate_risk
 
 
 class MinimumErrorPruner(TreePruner):
@@ -64,7 +64,7 @@ class MinimumErrorPruner(TreePruner):
         The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
         The pruned model written as a sparse net, made on access; see
-        :func:`skprune.trees.sparse_net.sparse_weights`.
+        :func:`skprune.trees.core.sparse_net.sparse_weights`.
     sparsity_ : float
         1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict

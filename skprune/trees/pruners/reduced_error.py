@@ -9,11 +9,11 @@ from sklearn.base import is_classifier
 from sklearn.utils._param_validation import Interval
 
 from skprune.base import TrainingData
+from skprune.trees.core.risks import held_out_risk
 from skprune.trees.grown import FullModel
 from skprune.trees.models import kind_of
 from skprune.trees.pruners.base import TreePruner, class_positions, outputs_of, weights_of_rows
 from skprune.trees.pruners.held_out import hold_out
-from skprune.trees.risks import held_out_risk
 
 
 class ReducedErrorPruner(TreePruner):
@@ -69,7 +69,7 @@ class ReducedErrorPruner(TreePruner):
         The pruned model on the sparse engine.
     sparse_weights_ : dict of str to csr_array
         The pruned model written as a sparse net, made on access; see
-        :func:`skprune.trees.sparse_net.sparse_weights`.
+        :func:`skprune.trees.core.sparse_net.sparse_weights`.
     sparsity_ : float
         1 - splits kept / splits of the full model; 0 where there are none.
     pruning_history_ : list of dict

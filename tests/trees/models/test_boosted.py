@@ -12,9 +12,9 @@ from sklearn.ensemble import (
 )
 
 from skprune.base import TrainingData
+from skprune.trees.core.subtrees import PrunedTree, Subtree
 from skprune.trees.models import kind_of
 from skprune.trees.models.boosted import GradientBoostedTrees, HistGradientBoostedTrees
-from skprune.trees.subtrees import PrunedTree, Subtree
 
 RNG = np.random.default_rng(0)
 X = np.column_stack([RNG.normal(size=90), RNG.integers(0, 9, 90), RNG.normal(size=90)])

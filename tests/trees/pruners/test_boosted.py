@@ -30,7 +30,7 @@ from skprune import (
     ReducedErrorPruner,
 )
 from skprune.base import BasePruner
-from skprune.trees import boosting
+from skprune.trees.core import boosting
 from tests.trees.pruners.cases import LABELS, N_ROWS, RNG, SIGNAL, WEIGHT, WITH_GAPS, X
 
 GB = {"n_estimators": 5, "max_depth": 3, "learning_rate": 0.3, "random_state": 0}

@@ -1,0 +1,1 @@
+"""Forests as arrays: leaves fitted together, and trees chosen together."""

@@ -458,7 +458,7 @@ def _front(transformers: list[tuple[str, Any]]) -> _Front:
 
 def _folded_network(network: Network, front: _Front) -> Network:
     first, *others = network.layers
-    n_hidden = network._n_hidden
+    n_hidden = network.n_hidden
     if n_hidden == 0:  # `transform` gives what the first layer reads: that stays a layer
         n_hidden, others = 1, [first, *others]
         units = np.ones(len(front.columns), np.float32)
@@ -475,9 +475,9 @@ def _folded_network(network: Network, front: _Front) -> Network:
         raw_fill[front.columns[used]] = (fill[used] - shift[used]) / scale[used]
     return Network(
         [_folded_layer(first, front, scale, shift), *others],
-        engine=network._requested,
+        engine=network.requested_engine,
         n_hidden=n_hidden,
-        hidden_constants=network._constants,
+        hidden_constants=network.hidden_constants,
         fill=raw_fill,
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+MAX_WIDTH = 2**27 - 1  # columns of X, units of a layer, outputs
+
 # of a sparse matrix at a time: 4 MB as float32
 _DENSE_ENTRIES = 1 << 20
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from skprune.engine.activations import activate
-from skprune.engine.network import Layer
+from skprune.engine.layers import Layer
 
 _OF_WHOLE_ROWS = ("softmax", "log_softmax")  # where a unit's value depends on the others
 

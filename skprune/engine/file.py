@@ -22,9 +22,10 @@ import safetensors.numpy
 from scipy.sparse import csr_array
 
 from skprune.engine.activations import ACTIVATIONS
+from skprune.engine.checks import MAX_WIDTH
 from skprune.engine.forest import LINKS, Forest
-from skprune.engine.network import Layer, Network
-from skprune.engine.planning import MAX_WIDTH
+from skprune.engine.layers import Layer
+from skprune.engine.network import Network
 from skprune.engine.tree import Tree
 
 Header = dict[str, Any]
@@ -262,8 +263,8 @@ _VECTORS = ("hidden_constants", "fill")  # what a network may have or lack, in t
 
 
 def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
-    state = network.__getstate__()
-    layers = state["layers"]
+    state = network.state()
+    layers = network.layers
     tensors: Tensors = {}
     for i, layer in enumerate(layers):
         weight = _rounded(layer, i, dtype)
@@ -274,7 +275,7 @@ def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
     tensors |= {name: state[name] for name in _VECTORS if state[name] is not None}
     header = {
         "n_features_in": network.n_features_in,
-        "n_hidden": state["n_hidden"],
+        "n_hidden": network.n_hidden,
         "layers": [{name: getattr(layer, name) for name in _LAYER} for layer in layers],
     }
     return header, tensors

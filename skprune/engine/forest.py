@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import expit, softmax
 
-from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite, on_csr
+from skprune.engine.checks import MAX_WIDTH, as_matrix, dense_parts, n_threads, non_finite, on_csr
+from skprune.engine.explaining import checked_rows, table
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import MAX_WIDTH, checked_rows, table
 from skprune.engine.tree import (
     checked_vector,
     columns_read,

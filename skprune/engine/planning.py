@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, ORIGINS, SECOND_CACHE
-
-if TYPE_CHECKING:
-    from skprune.engine.network import Layer
+from skprune.engine.layers import Layer
 
 # Rows of X go through the network in tiles of so many, the first of them a lone row (csrc/views.h).
 WIDTHS = (1, 8, 16, 32, 64)
@@ -26,8 +23,6 @@ HEIGHTS = (4, 8)
 # ReLU and among pixels half of them is usual.
 ACTIVE = 0.5
 
-MAX_WIDTH = 2**27 - 1
-
 
 class LayerPlan(NamedTuple):
     """What runs one layer, for each width of a tile, and what it is expected to cost."""
@@ -37,22 +32,6 @@ class LayerPlan(NamedTuple):
     dense_nanoseconds: tuple[float, ...]
     height: int  # of the blocks; 0 where there are none
     order: np.ndarray  # of the outputs in blocks, n_out where there is none
-
-    def describe(self, widths: Sequence[int]) -> str:
-        """Return the kernel of the width that takes most of the rows, and the gain over all.
-
-        The gain is how many times faster than dense kernels the layer is expected to be in such
-        tiles.
-        """
-        places = [WIDTHS.index(width) for width in widths]
-        gain = sum(self.dense_nanoseconds[i] for i in places) / sum(
-            self.nanoseconds[i] for i in places
-        )
-        width = _most_of(widths)
-        kernel = self.kernels[WIDTHS.index(width)]
-        name = f"{self.height}x1 blocks" if kernel == "blocks" else kernel
-        tile = "row" if width == 1 else f"tile of {width}"
-        return f"{name} {tile} ({gain:.1f}x)"
 
 
 class Plan(NamedTuple):
@@ -82,29 +61,6 @@ class Plan(NamedTuple):
 
 # Threads take pieces of so many rows, or of a tile if that is wider (csrc/network.cpp).
 _PIECE = 32
-
-
-def _most_of(widths: Sequence[int]) -> int:
-    return max(set(widths), key=lambda width: (width * widths.count(width), width))
-
-
-def tiles_in_words(widths: Sequence[int]) -> str:
-    """Return how many rows which tiles take.
-
-    Examples
-    --------
-    >>> tiles_in_words([1, 16, 16]), tiles_in_words([16])
-    ('2 x 16 + 1', '16')
-    """
-    counts = {width: list(widths).count(width) for width in sorted(set(widths), reverse=True)}
-    return " + ".join(f"{n} x {width}" if n > 1 else str(width) for width, n in counts.items())
-
-
-def checked_rows(n_rows: int) -> int:
-    """Return a number of rows to explain, or refuse what is none."""
-    if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 1:
-        raise ValueError(f"n_rows must be None or an integer from 1, but it is {n_rows!r}.")
-    return int(n_rows)
 
 
 def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
@@ -236,30 +192,3 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
 
 
 _SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return ``rows`` as aligned text; columns of numbers align right.
-
-    Examples
-    --------
-    >>> print(table([["name", "n"], ["a", "10"], ["long", "5"]]))
-    name   n
-    a     10
-    long   5
-    """
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    widths = [max(map(len, column)) for column in columns]
-    numbers = [all(_is_number(cell) for cell in column[1:]) for column in columns]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if is_number else cell.ljust(width)
-            for cell, width, is_number in zip(row, widths, numbers, strict=True)
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.rstrip("%").replace(".", "", 1).isdigit()

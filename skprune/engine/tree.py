@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from skprune.engine.checks import as_finite_float32, as_matrix, dense_parts, n_threads, on_csr
+from skprune.engine.explaining import checked_rows, table
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import checked_rows, table
 from skprune.indices import with_short_indices
 
 _LEAF = -1

@@ -26,6 +26,7 @@ from skprune.engine.checks import MAX_WIDTH
 from skprune.engine.forest import LINKS, Forest
 from skprune.engine.layers import Layer
 from skprune.engine.network import Network
+from skprune.engine.nodes import LEAF, Nodes
 from skprune.engine.tree import Tree
 
 Header = dict[str, Any]
@@ -41,7 +42,6 @@ _DTYPES = {
 }  # fmt: skip
 _NUMBERS = ("uint16", "uint32")
 _FLOATS = ("float32", "float64")
-_LEAF = -1
 _WORD = 32  # bits of a word of a set of categories
 
 
@@ -347,9 +347,9 @@ _FOREST = {
 }
 
 
-def _pack_nodes(nodes: Tree | Forest) -> Tensors:
+def _pack_nodes(nodes: Nodes) -> Tensors:
     # The root is nobody's child, so its number is free to mark leaves.
-    is_split = nodes.left != _LEAF
+    is_split = nodes.left != LEAF
     return {
         "left": narrow(np.where(is_split, nodes.left, 0)),
         "right": narrow(nodes.right[is_split]),
@@ -375,9 +375,9 @@ def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
             f"tensor 'left' makes {n_splits} splits and {len(value)} leaves, too few for "
             f"{n_trees} tree(s)"
         )
-    whole: dict[str, Any] = {"left": np.where(is_split, left.astype(np.int64), _LEAF)}
+    whole: dict[str, Any] = {"left": np.where(is_split, left.astype(np.int64), LEAF)}
     for name, dtypes, at_leaves in (
-        ("right", _NUMBERS, np.int64(_LEAF)),
+        ("right", _NUMBERS, np.int64(LEAF)),
         ("feature", _NUMBERS, np.int64(-2)),  # as in scikit-learn's trees
         ("threshold", _FLOATS, np.float64(-2.0)),
         ("missing_go_to_left", ["uint8"], np.uint8(0)),
@@ -424,7 +424,7 @@ def _pack_forest(forest: Forest, dtype: str) -> tuple[Header, Tensors]:
         tensors["categories.counts"] = narrow([len(values) for values in known])
         tensors["categories.values"] = _exact(np.concatenate(known))
     if forest.by_category is not None:
-        asked = np.unique(forest.feature[forest.by_category & (forest.left != _LEAF)]).tolist()
+        asked = np.unique(forest.feature[forest.by_category & (forest.left != LEAF)]).tolist()
         n_known = max((len(known_of[column]) for column in asked), default=0)
         tensors["by_category"] = forest.by_category.astype(np.uint8)
         # words beyond the last category are never looked at

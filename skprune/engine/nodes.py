@@ -72,7 +72,6 @@ class Nodes(Model):
         self.tree_starts = self._checked_starts(tree_starts)
         self.n_features_in = _whole_number(n_features_in, "n_features_in")
         self.allow_nan = bool(allow_nan)
-        self._start_of = np.repeat(self.tree_starts[:-1], np.diff(self.tree_starts))
         self._left, self._right = self._absolute_children()
         self._refuse_bad_splits()
 
@@ -158,18 +157,24 @@ class Nodes(Model):
         raise NotImplementedError
 
     def _run(self, method: str, X: Any, n_jobs: int | None) -> np.ndarray:
+        # short, because a call takes half a microsecond
         threads = n_threads(n_jobs)
         if self._native is None:
-            self._refuse_sparse(X)
-            if not issparse(X):
-                return self._descend(X)
-            return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
-        answer = getattr(self._native, method)
-        if (result := answer(X, threads)) is not None:
-            return result
+            return self._run_reference(X)
+        result = getattr(self._native, method)(X, threads)
+        # None where X is not a float matrix of the right width that C++ can read in place
+        return self._run_converted(method, X, threads) if result is None else result
+
+    def _run_reference(self, X: Any) -> np.ndarray:
         self._refuse_sparse(X)
         if not issparse(X):
-            # not a float matrix of the right width that C++ can read in place
+            return self._descend(X)
+        return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
+
+    def _run_converted(self, method: str, X: Any, threads: int) -> np.ndarray:
+        self._refuse_sparse(X)
+        answer = getattr(self._native, method)
+        if not issparse(X):
             return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
         if self.dtype == "float64":
             return np.concatenate([answer(part, threads) for part in self._dense_parts(X)])
@@ -189,15 +194,16 @@ class Nodes(Model):
     def _descend(self, X: Any) -> np.ndarray:
         """Return the leaves of rows by numpy: all rows go down all trees a level at a time."""
         X = self._numbered(X)
-        node = np.repeat(self.tree_starts[np.newaxis, :-1], len(X), axis=0).ravel()
-        row = np.repeat(np.arange(len(X)), self.n_trees)
+        row, tree = np.divmod(np.arange(len(X) * self.n_trees), self.n_trees)
+        root = self.tree_starts[tree]
+        node = root.copy()
         going = np.flatnonzero(self._left[node] != LEAF)
         while going.size:
             at = node[going]
             left = self._goes_left(at, X[row[going], self.feature[at]])
             node[going] = np.where(left, self._left[at], self._right[at])
             going = going[self._left[node[going]] != LEAF]
-        return (node - self._start_of[node]).reshape(len(X), self.n_trees)
+        return (node - root).reshape(len(X), self.n_trees)
 
     def _goes_left(self, at: Ints, x: np.ndarray) -> Bools:
         """Return whether rows go left at the splits ``at``, where they hold ``x``."""
@@ -207,16 +213,17 @@ class Nodes(Model):
         """Return a checked copy of ``X`` that holds numbers of categories in place of these."""
         with np.errstate(over="ignore"):
             X = as_matrix(X, self.n_features_in, self.dtype).astype(self.dtype)
-        infinite = np.isinf(X).any()
-        for column, known in (self.categories or {}).items():
+        categories = self.categories or {}
+        if not np.isfinite(X).all():
+            missing = np.isnan(np.delete(X, list(categories), axis=1)).any()
+            infinite = np.isinf(X).any()
+            if (infinite and not self.allow_infinity) or (missing and not self.allow_nan):
+                raise non_finite(self.allow_nan, self.allow_infinity)
+        for column, known in categories.items():
             x = X[:, column]
             place = np.searchsorted(known, x).clip(max=max(len(known) - 1, 0))
             found = known[place] == x if len(known) else np.zeros(len(x), dtype=bool)
             X[:, column] = np.where(found, place, np.nan)
-        numbers = np.setdiff1d(np.arange(self.n_features_in), list(self.categories or {}))
-        missing = np.isnan(X[:, numbers]).any()
-        if (infinite and not self.allow_infinity) or (missing and not self.allow_nan):
-            raise non_finite(self.allow_nan, self.allow_infinity)
         return X
 
     def _nodes_by_level(self) -> list[Ints]:
@@ -247,7 +254,8 @@ class Nodes(Model):
 
     def _absolute_children(self) -> tuple[Ints, Ints]:
         """Return the children as numbers among all nodes; refuse those outside their tree."""
-        size = np.repeat(np.diff(self.tree_starts), np.diff(self.tree_starts))
+        sizes = np.diff(self.tree_starts)
+        size, start = np.repeat(sizes, sizes), np.repeat(self.tree_starts[:-1], sizes)
         is_split = (self.left != LEAF) | (self.right != LEAF)
         for children in (self.left, self.right):
             outside = is_split & ((children < 0) | (children >= size))
@@ -256,8 +264,8 @@ class Nodes(Model):
                     f"left and right must both be -1 (a leaf) or both lie in "
                     f"[0, {size[np.argmax(outside)]}), the nodes of their tree."
                 )
-        left = np.where(is_split, self.left + self._start_of, LEAF)
-        return left, np.where(is_split, self.right + self._start_of, LEAF)
+        left = np.where(is_split, self.left + start, LEAF)
+        return left, np.where(is_split, self.right + start, LEAF)
 
     def _refuse_bad_splits(self) -> None:
         """Raise unless the children make trees, and splits read known columns."""

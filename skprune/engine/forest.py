@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from skprune.engine.checks import MAX_WIDTH
+from skprune.engine.links import LINKS
 from skprune.engine.native import isa, kernels
 from skprune.engine.nodes import LEAF, Bools, Floats, Ints, Nodes, checked_vector
 
 _BITS = 32  # of a word of a set
 
 
-def _two(second: Floats) -> Floats:
-    return np.concatenate([1.0 - second, second], axis=1)
-
-
-def _clip(sums: Floats, groups: Ints) -> Floats:
-    clipped = sums.clip(min=0.0)
-    totals = np.add.reduceat(clipped, np.cumsum(groups) - groups, axis=1)
-    totals, sizes = np.repeat(totals, groups, axis=1), np.repeat(groups, groups)
-    # where nothing is left, nothing is known
-    nothing = totals == 0.0
-    return np.where(nothing, 1.0 / sizes, clipped / np.where(nothing, 1.0, totals))
-
-
-# How sums become answers; the kernels know the links by their places (forest.h).
-LINKS: dict[str, Callable[[Floats, Ints], Floats]] = {
-    "identity": lambda sums, groups: sums,
-    "exp": lambda sums, groups: np.exp(sums),
-    "sigmoid": lambda sums, groups: _two(expit(sums)),
-    "exponential": lambda sums, groups: _two(expit(2.0 * sums)),
-    "softmax": lambda sums, groups: softmax(sums, axis=1),
-    "clip": _clip,
-}
-
-
 class Forest(Nodes):
     """Trees whose values are added up, run by compiled kernels or by numpy.
 
-    A row's sum starts at `base`, takes the value of its leaf in each tree, in their order, is
-    divided by `divisor`, and goes through the link: ``link((base + sum of values) / divisor)``.
-    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees: to the bit
-    before a link that calls ``exp``, within a few units in the last place behind it.
+    The prediction is ``link((base + sum of values) / divisor)``, where the values are those of the
+    row's leaf in each tree, added up in the order of the trees. Predictions equal those of
+    scikit-learn's forests and boosted trees to the bit, but for links that call ``exp``: these
+    differ by a few units in the last place.
 
     Parameters
     ----------
@@ -61,40 +37,42 @@ class Forest(Nodes):
     outputs : array-like of shape (n_trees,), int, default=None
         The sum that each tree's only value adds to. None: all values add to their own sums.
     base : array-like of shape (n_sums,), float64, default=None
-        Where sums start; None is at 0.
+        The initial values of the sums. None: zeros.
     divisor : float, default=1.0
         What sums are divided by; neither 0 nor infinite.
     link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
-        "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
-        that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
-        those of one group are divided by their total, or all alike if none is positive.
+        The function that turns sums into predictions. "sigmoid" computes the probabilities of two
+        classes from one sum, "exponential" from twice that sum. "clip" normalises sums that are
+        nearly probabilities: negative ones become 0, and those of a group are divided by their
+        total; if none is positive, all classes of the group are equally probable.
     groups : array-like of shape (n_groups,), int, default=None
-        How many sums make the probabilities of each output, for "clip". None: all those of one.
+        The number of classes of each output, for "clip". None: all sums belong to one output.
     categories : mapping of int to array-like, default=None
-        Columns of categories, and the growing values that each may have. The number of a category
+        Columns of categories, and the values of each, in ascending order. The number of a category
         is its place there. Any other value counts as missing.
     left_categories : array-like of shape (n_nodes, n_words), uint32, default=None
-        For splits that `by_category` marks, what goes left, as bits: category c where bit ``c %
-        32`` of word ``c // 32`` is set.
+        For splits that `by_category` marks, the categories that go left, as bits: category c goes
+        left where bit ``c % 32`` of word ``c // 32`` is set.
     by_category : array-like of shape (n_nodes,), bool, default=None
-        Splits that look at the category of a row in place of the threshold.
+        The splits that compare categories in place of the threshold.
     dtype : {"float32", "float64"}, default="float32"
-        What values of ``X`` are compared as.
+        The type that values of ``X`` are rounded to before they are compared.
     allow_nan : bool, default=False
         Whether ``X`` may hold NaN. Columns of categories always may; sparse rows that are compared
         as float32 may not, as in scikit-learn.
     allow_infinity : bool, default=None
-        Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
-        what is too large.
+        Whether ``X`` may be infinite. None: True for "float64", False for "float32", in which
+        numbers that are too large become infinite, too.
     accepts_sparse : bool, default=True
-        Whether ``X`` may be sparse, where scikit-learn's own model takes it.
+        Whether ``X`` may be sparse; False where scikit-learn's own model refuses it.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `skprune.engine.Network`; here "scipy" needs numpy alone.
 
     Attributes
     ----------
     n_features_in, n_trees, n_outputs, n_leaves, n_nodes : int
-        Columns of ``X``, trees, answers a row, leaves and nodes that the roots reach.
+        Columns of ``X``, trees, columns of the predictions, and leaves and nodes that the roots
+        reach.
     dtype, allow_nan, allow_infinity : str, bool, bool
         What ``X`` may hold.
     engine : {"native", "scipy"}
@@ -169,7 +147,7 @@ class Forest(Nodes):
         self._use(engine)
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
-        """Return the answers of the trees together.
+        """Return the predictions of the trees together.
 
         Parameters
         ----------
@@ -206,9 +184,9 @@ class Forest(Nodes):
             return self.decision_at(self.apply(X, n_jobs))
         return self._run("decide", X, n_jobs)
 
-    @np.errstate(all="ignore")  # of a large sum, exp gives 0 or infinity
+    @np.errstate(all="ignore")  # exp of a large sum overflows, or is 0
     def predict_at(self, nodes: Ints) -> np.ndarray:
-        """Return the answers for rows whose node in each tree is known already.
+        """Return the predictions for rows whose node in each tree is known already.
 
         Parameters
         ----------
@@ -285,7 +263,7 @@ class Forest(Nodes):
         own = self.value.shape[1] if self.outputs is None else int(self.outputs.max()) + 1
         base = np.zeros(own) if base is None else checked_vector(base, "base", np.float64)
         if (len(base) != own) if self.outputs is None else (len(base) < own):
-            raise ValueError(f"base must have {own} entries, one a sum, but it has {len(base)}.")
+            raise ValueError(f"base must have {own} entries, one per sum, but it has {len(base)}.")
         if self.link in ("sigmoid", "exponential") and len(base) != 1:
             raise ValueError(f"link={self.link!r} takes one sum, but there are {len(base)}.")
         return base

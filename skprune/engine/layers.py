@@ -22,15 +22,15 @@ class Layer:
     Parameters
     ----------
     weight : csr_array of shape (n_out, n_in), float32
-        What the kernels multiply by. Stored zeros are dropped by `Network`.
+        The weights. `Network` drops stored zeros.
     bias : ndarray of shape (n_out,), float32
-        Where the sums start.
+        The bias.
     activation : str, default="identity"
         One of `skprune.engine.ACTIVATIONS`.
     alpha : float, default=0.0
         The slope of "leaky_relu" below zero, the scale of "elu".
     name : str, default=""
-        Where the layer came from; `Network.explain` shows it.
+        The name of the layer in the module; `Network.explain` shows it.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def _checked_layer(layer: Layer, where: str) -> Layer:
             f"{where}.bias must have shape ({weight.shape[0]},), one entry an output, but its "
             f"shape is {bias.shape}."
         )
-    bias = bias + np.float32(0)  # of -0 it makes 0, as every sum does that adds anything
+    bias = bias + np.float32(0)  # -0 becomes 0, as in every sum with another term
     for array in (bias, weight.data, weight.indices, weight.indptr):
         array.setflags(write=False)
     return replace(layer, weight=weight, bias=bias, alpha=float(layer.alpha))

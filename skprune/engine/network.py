@@ -35,10 +35,10 @@ class Network(Model):
     n_hidden : int, optional
         The number of layers that make up what `transform` returns; all but the last by default.
     hidden_constants : array-like of shape (n_units,), optional
-        Of what `transform` returns: the values of units that no layer computes, NaN for those that
-        the last hidden layer does, in its order. By default it computes all.
+        For each column that `transform` returns: the value of a unit that was removed as constant,
+        NaN for a unit that the last hidden layer computes. By default it computes all.
     fill : array-like of shape (n_features_in,), optional
-        What stands in for NaN in each column of ``X``. By default NaN is refused.
+        What replaces NaN in each column of ``X``. By default NaN is refused.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Network(Model):
         return np.unique(self.layers[0].weight.indices)
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
-        """Return what the last layer makes of each row.
+        """Return the output of the last layer for each row.
 
         Parameters
         ----------
@@ -119,8 +119,8 @@ class Network(Model):
             float32 and float64 arrays of any strides are read in place, and so are CSR arrays,
             which are made dense a few rows at a time.
         n_jobs : int or None, default=1
-            Threads; -1 uses every core. The native kernels predict a row alike, to the bit,
-            whatever the threads and the rows that it comes with.
+            Threads; -1 uses every core. The prediction of the native kernels for a row is the same
+            to the bit, whatever the number of threads and the other rows.
 
         Returns
         -------
@@ -209,7 +209,7 @@ class Network(Model):
             )
         if threads > 1:
             if not issparse(X) and not (isinstance(X, np.ndarray) and X.ndim == 2):
-                X = as_matrix(X, self.n_features_in)  # not everything can say how long it is
+                X = as_matrix(X, self.n_features_in)  # X may be a list, which has no shape
             threads = self._worthwhile_threads(X, threads)
         if issparse(X):
             return self._run_csr(X, threads, depth)

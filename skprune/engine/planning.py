@@ -1,4 +1,4 @@
-"""Which kernel runs a layer: by a fixed cost model, so that a plan can be read and repeated."""
+"""Choose the kernels of each layer by a fixed cost model, so that plans can be reproduced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, ORIGINS, SECOND_CACHE
 from skprune.engine.layers import Layer
 
-# Rows of X go through the network in tiles of so many, the first of them a lone row (csrc/views.h).
+# Numbers of rows that go through the network together, as a tile (csrc/views.h).
 WIDTHS = (1, 8, 16, 32, 64)
 
 # What a layer's weights are laid out for, in the order of Layout in csrc/views.h.
@@ -19,8 +19,8 @@ KERNELS = ("sparse", "dense", "blocks")
 # Outputs in a block, which share their inputs.
 HEIGHTS = (4, 8)
 
-# Lone rows skip the inputs that are zero. How many those will be nobody knows beforehand: after a
-# ReLU and among pixels half of them is usual.
+# The expected fraction of inputs that are not zero; lone rows skip the others. Half of them is
+# usual after a ReLU and among pixels.
 ACTIVE = 0.5
 
 
@@ -35,16 +35,16 @@ class LayerPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What runs a network: its layers, and which tile comes next for so many rows left."""
+    """What runs a network: plans of its layers, and the next tile for each number of rows left."""
 
     layers: tuple[LayerPlan, ...]
-    isa: str  # the set of instructions that it is for
-    steps: np.ndarray  # by rows left, 0 to 64 and more: the number of a width
+    isa: str  # the instruction set
+    steps: np.ndarray  # by rows left, from 0 to 64 (or more): the place of a width in WIDTHS
     nanoseconds_a_row: float  # of a large batch
 
     @property
     def origin(self) -> str:
-        """Where the costs come from that the plan rests on."""
+        """The source of the costs that the plan rests on."""
         return f"{self.isa}, {ORIGINS[self.isa]}"
 
     def widths(self, n_rows: int) -> list[int]:
@@ -59,14 +59,14 @@ class Plan(NamedTuple):
         return tiles
 
 
-# Threads take pieces of so many rows, or of a tile if that is wider (csrc/network.cpp).
+# Rows that a thread takes at a time, unless a tile is wider (csrc/network.cpp).
 _PIECE = 32
 
 
 def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
-    """Return the plan for a chain of layers on a set of instructions: never a matter of timing.
+    """Return the plan for a chain of layers on an instruction set, without timing anything.
 
-    Of the columns of X the first layer is handed ``n_inputs``.
+    The first layer gets ``n_inputs`` columns of X.
     """
     widths = [n_inputs, *(layer.weight.shape[0] for layer in layers[:-1])]
     plans = tuple(plan_layer(*pair, isa) for pair in zip(layers, widths, strict=True))
@@ -79,7 +79,7 @@ def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
 
 
 def plan_layer(layer: Layer, n_in: int, isa: str) -> LayerPlan:
-    """Return the plan for ``layer``: a matter of its shape and of where its non-zeros are."""
+    """Return the plan for ``layer``, by its shape and the places of its non-zeros."""
     n_out = layer.weight.shape[0]
     height, order, stored = _best_blocks(layer, n_in)
     multiplies = {
@@ -117,10 +117,10 @@ def cost_of_layer(
 def counts_of(
     kernel: str, width: int, multiplies: int, n_in: int, n_out: int
 ) -> tuple[float, float, int, int]:
-    """Return what has a price: multiplies, those that wait for memory, outputs, and the layer.
+    """Return how many multiplies, multiplies that wait for memory, outputs and layers to pay for.
 
-    A tile waits for its inputs where they are too many for the nearest cache, a lone row for the
-    weights where they are too many for the second.
+    A tile waits for inputs that do not fit in the nearest cache, a lone row for weights that do not
+    fit in the second.
 
     Examples
     --------
@@ -135,18 +135,18 @@ def counts_of(
     return work, work * max(0.0, 1 - cache / max(1, held)), n_out, 1
 
 
-# of a weight, as lone rows read it
+# bytes of a weight that a lone row reads
 _BYTES = {"sparse": 6, "dense": 4, "blocks": 5}
 
 
 def cost_of_copy(isa: str, width: int, n_inputs: int) -> float:
-    """Return the nanoseconds that it is expected to take to bring in a tile of X."""
+    """Return the nanoseconds that copying in a tile of X is expected to take."""
     an_input, a_tile = COPY[isa][width]
     return n_inputs * an_input + a_tile
 
 
 def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
-    """Return the tile to begin with for every number of rows left, and what 64 rows cost so."""
+    """Return the best next tile for each number of rows left, and the cost of 64 rows."""
     most = WIDTHS[-1]
     total, steps = [0.0], [0]
     for n in range(1, most + 1):
@@ -157,10 +157,10 @@ def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
 
 
 def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
-    """Return the height of the blocks, the outputs in groups of it, and the weights these store.
+    """Return the height of blocks, the outputs in their order, and the number of stored weights.
 
-    Outputs with the same inputs make a group, which may be short of some. Where hardly any have
-    partners the height is 0.
+    Outputs with the same inputs share blocks, the last of which may not be full. The height is 0
+    where few outputs have the same inputs.
     """
     none = 0, np.zeros(0, np.uint32), 0
     n_out = layer.weight.shape[0]
@@ -168,11 +168,11 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
         return none
     indptr = layer.weight.indptr.astype(np.int64)
     lengths = np.diff(indptr)
-    # Rows of the same inputs have the same sum of scrambled numbers, and others do not.
-    scrambled = np.multiply(layer.weight.indices.astype(np.uint64) + 1, _SCRAMBLE)
-    scrambled ^= scrambled >> np.uint64(29)
-    scrambled *= _SCRAMBLE
-    sums = np.concatenate([[np.uint64(0)], np.cumsum(scrambled, dtype=np.uint64)])
+    # Outputs with the same inputs have the same sum of hashes; others have another sum.
+    hashed = np.multiply(layer.weight.indices.astype(np.uint64) + 1, _HASH)
+    hashed ^= hashed >> np.uint64(29)
+    hashed *= _HASH
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(hashed, dtype=np.uint64)])
     keys = sums[indptr[1:]] - sums[indptr[:-1]]
     order = np.lexsort((np.arange(n_out), keys, -lengths))
     starts = np.flatnonzero(
@@ -182,7 +182,7 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
     if 2 * len(starts) > n_out:
         return none
     stored = {h: int((-(-sizes // h) * h * lengths[order[starts]]).sum()) for h in HEIGHTS}
-    # a weight of the higher blocks costs less
+    # a stored weight costs less in the higher blocks
     height = HEIGHTS[1] if 4 * stored[8] <= 5 * stored[4] else HEIGHTS[0]
     groups = -(-sizes // height)
     places = np.full(int(groups.sum()) * height, n_out, np.uint32)
@@ -191,4 +191,4 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
     return height, places, stored[height]
 
 
-_SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
+_HASH = np.uint64(0x9E3779B97F4A7C15)

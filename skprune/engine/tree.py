@@ -19,13 +19,13 @@ class Tree(Nodes):
     Parameters
     ----------
     feature : array-like of shape (n_nodes,), int
-        What each split reads; ignored at leaves.
+        The column that each split reads; ignored at leaves.
     threshold : array-like of shape (n_nodes,), float64
         May be infinite, not NaN.
     left, right : array-like of shape (n_nodes,), int
         Children; -1 in both marks a leaf.
     value : array-like of shape (n_nodes, n_values), float64
-        What a leaf answers.
+        The prediction at each leaf.
     missing_go_to_left : array-like of shape (n_nodes,), bool
         Where NaN goes; read only with ``allow_nan``.
     n_features_in : int
@@ -38,7 +38,7 @@ class Tree(Nodes):
     Attributes
     ----------
     n_features_in, n_outputs, n_leaves, n_nodes : int
-        Columns of ``X``, values a leaf holds, leaves and nodes that the root reaches.
+        Columns of ``X``, columns of the predictions, and leaves and nodes that the root reaches.
     engine : {"native", "scipy"}
         What runs.
 

@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 from timing import in_process, in_turns
 
 from skprune import CostComplexityPruner
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 N_TRAIN, N_FEATURES = 10_000, 20
 BATCHES = (1, 10_000)

@@ -16,7 +16,7 @@ from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from skprune import CostComplexityPruner
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 MODELS: dict[str, Any] = {
     "tree": DecisionTreeClassifier(random_state=0),

@@ -26,7 +26,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import CostComplexityPruner, PrunerCV
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 FOLDS = 5
 

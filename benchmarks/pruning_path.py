@@ -17,7 +17,7 @@ from time import process_time as clock
 import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 from skprune.trees.core.arrays import TreeArrays
 from skprune.trees.core.risks import impurity_risk
 from skprune.trees.core.weakest_link import PruningPath, pruning_path

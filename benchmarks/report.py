@@ -15,7 +15,7 @@ from math import exp, log
 from pathlib import Path
 from typing import NamedTuple
 
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 HERE = Path(__file__).parent
 MASKS = ("uniform", "mnist")

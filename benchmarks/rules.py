@@ -40,7 +40,7 @@ from skprune import (
     ReducedErrorPruner,
 )
 from skprune.base import BasePruner
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 DATA = Path(os.environ.get("SKPRUNE_DATA", "../shared/data"))
 # What a user tries who has no path: scikit-learn has no default of its own.

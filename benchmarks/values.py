@@ -23,7 +23,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import CostComplexityPruner, PrunerCV
-from skprune.engine.planning import table
+from skprune.engine.explaining import table
 
 FOLDS = 5
 

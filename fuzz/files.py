@@ -416,7 +416,7 @@ def outcome(data: bytes, engine: str) -> str:
         X[-1] = -1e30
         _use(model, X)
     X[0] = np.nan
-    if model._allow_nan:
+    if model.model.allow_nan:
         _use(model, X)
     else:
         # an error, as it should, but where all columns hold categories or are filled in

@@ -164,7 +164,7 @@ def _arguments_of(model: Model) -> dict[str, Any]:
     if isinstance(model, Network):
         own = {"layers": model.layers, "n_hidden": 1, "hidden_constants": None, "fill": model.fill}
         return {**own, "engine": "native"}
-    return {**model._arrays(), "engine": "native"}
+    return {**model.state(), "engine": "native"}
 
 
 def _spoilt_layers(rng: Rng, layers: tuple[Layer, ...]) -> list[Any]:

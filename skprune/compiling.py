@@ -458,7 +458,7 @@ def _front(transformers: list[tuple[str, Any]]) -> _Front:
 
 def _folded_network(network: Network, front: _Front) -> Network:
     first, *others = network.layers
-    n_hidden = network._n_hidden
+    n_hidden = network.n_hidden
     if n_hidden == 0:  # `transform` gives what the first layer reads: that stays a layer
         n_hidden, others = 1, [first, *others]
         units = np.ones(len(front.columns), np.float32)
@@ -473,13 +473,8 @@ def _folded_network(network: Network, front: _Front) -> Network:
     if fill is not None and front.takes_nan:
         raw_fill = np.zeros(front.n_features_in, np.float32)  # also for columns that nothing reads
         raw_fill[front.columns[used]] = (fill[used] - shift[used]) / scale[used]
-    return Network(
-        [_folded_layer(first, front, scale, shift), *others],
-        engine=network._requested,
-        n_hidden=n_hidden,
-        hidden_constants=network._constants,
-        fill=raw_fill,
-    )
+    layers = [_folded_layer(first, front, scale, shift), *others]
+    return network.replace(layers=layers, n_hidden=n_hidden, fill=raw_fill)
 
 
 def _refuse_far_columns(front: _Front, used: Ints, shift: Floats) -> None:
@@ -522,17 +517,10 @@ def _folded_layer(layer: Layer, front: _Front, scale: Floats, shift: Floats) -> 
 def _folded_tree(tree: Tree, front: _Front) -> Tree | Forest:
     nodes = _folded_nodes(tree, front)
     if not front.operations:
-        return Tree(**nodes, value=tree.value, engine=tree._requested)
+        return tree.replace(**nodes)
     # the thresholds of scaled columns stand between floats of 64 bits
-    ends = [0, len(tree.left)]
-    return Forest(
-        **nodes,
-        value=tree.value,
-        tree_starts=ends,
-        dtype="float64",
-        allow_infinity=False,
-        engine=tree._requested,
-    )
+    changed = {"tree_starts": tree.tree_starts, "dtype": "float64", "allow_infinity": False}
+    return Forest(**(tree.state() | nodes | changed))
 
 
 def _folded_forest(forest: Forest, front: _Front) -> Forest:
@@ -544,14 +532,14 @@ def _folded_forest(forest: Forest, front: _Front) -> Forest:
         "allow_infinity": forest.allow_infinity and front.takes_infinity,
         "accepts_sparse": True,
     }
-    return Forest(**(forest._arrays() | nodes | changed), engine=forest._requested)
+    return forest.replace(**(nodes | changed))
 
 
 def _folded_nodes(model: Tree | Forest, front: _Front) -> dict[str, Any]:
     split = model.left != _LEAF
     at = model.feature[split]  # columns of the model
     front.check(np.unique(at))
-    dtype = getattr(model, "dtype", "float32")
+    dtype = model.dtype
     feature, threshold = model.feature.copy(), model.threshold.copy()
     missing = model.missing_go_to_left
     feature[split] = front.columns[at]

@@ -5,7 +5,7 @@ and run without the library that trained the model.
 """
 
 from functools import cache
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from warnings import warn
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skprune.categories import Categories
-from skprune.engine import NonFiniteError
+from skprune.engine import Model, NonFiniteError
 from skprune.engine.checks import dense_parts, refuse_stray_indices
 from skprune.frames import numbers_of
 from skprune.limits import Limits, blanked, most_of
@@ -26,21 +26,10 @@ _DENSE = (np.ndarray, np.memmap)
 _SPARSE = (csr_array, csr_matrix)
 
 
-class Model(Protocol):
-    """What a sparse estimator runs: a network or a tree of the engine."""
-
-    @property
-    def n_features_in(self) -> int: ...  # noqa: D102
-
-    def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray: ...  # noqa: D102
-    def transform(self, X: np.ndarray, n_jobs: int | None = None) -> Any: ...  # noqa: D102
-    def explain(self, n_rows: int | None = None) -> str: ...  # noqa: D102
-
-
 class _SparseEstimator(BaseEstimator):
-    """What both kinds share: input checks in microseconds, and the engine's calls."""
+    """Common base of both kinds: fast input checks, and the calls of the engine."""
 
-    # The class of the pruner that asks, in messages: its user may never have seen this one.
+    # The name in messages: the pruner's class, as its user may not know this one.
     _asked_as: str = ""
 
     def __init__(
@@ -66,8 +55,8 @@ class _SparseEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._allow_nan
-        tags.input_tags.sparse = self._accepts_sparse
+        tags.input_tags.allow_nan = self.model.allow_nan
+        tags.input_tags.sparse = self.model.accepts_sparse
         tags.requires_fit = False
         return tags
 
@@ -83,27 +72,20 @@ class _SparseEstimator(BaseEstimator):
             raise AttributeError("feature_names_in_: the model was fitted without feature names")
         return self.feature_names_in
 
-    @property
-    def _allow_nan(self) -> bool:
-        return getattr(self.model, "allow_nan", False)
-
     def _finite(self, sparse: bool) -> bool | str:
-        if self.limits is not None or getattr(self.model, "allow_infinity", False):
+        if self.limits is not None or self.model.allow_infinity:
             return False
-        return "allow-nan" if self._allow_nan and not sparse else True  # as scikit-learn's trees
+        # as scikit-learn's trees
+        return "allow-nan" if self.model.allow_nan and not sparse else True
 
     @property
     def _dtype(self) -> Any:
         """The types that X is converted to before it is checked."""
-        if hasattr(self.model, "reads"):
+        if self.model.keeps_dtype:
             return "numeric"
-        if self.limits is not None:  # which tell numbers that float32 cannot hold
+        if self.limits is not None:  # they find the numbers that float32 cannot hold
             return [np.float64, np.float32]
-        return getattr(self.model, "dtype", np.float32)
-
-    @property
-    def _accepts_sparse(self) -> bool:
-        return getattr(self.model, "accepts_sparse", False)
+        return self.model.dtype
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Do nothing: the model is frozen, as in :class:`sklearn.frozen.FrozenEstimator`.
@@ -123,7 +105,7 @@ class _SparseEstimator(BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Give the representation that the model learned.
+        """Return the representation that the model learned.
 
         Parameters
         ----------
@@ -139,7 +121,7 @@ class _SparseEstimator(BaseEstimator):
         return self._run("transform", X)
 
     def explain(self, n_rows: int | None = None) -> str:
-        """Tell what runs, layer by layer, and why.
+        """Return a table of what runs, layer by layer, and why.
 
         Parameters
         ----------
@@ -168,21 +150,19 @@ class _SparseEstimator(BaseEstimator):
         checked: Any = self._validate(X)
         if issparse(checked) and _has_nan(checked):
             # a compiled imputer takes NaN in sparse rows, which the kernels for CSR refuse
-            parts = dense_parts(
-                checked, self.n_features_in_, getattr(self.model, "dtype", "float32")
-            )
+            parts = dense_parts(checked, self.n_features_in_, self.model.dtype)
             return _stacked([run(part, self.n_jobs) for part in parts])
         return run(checked, self.n_jobs)
 
     def _ready(self, X: Any) -> tuple[Any, str] | None:
-        """Give rows that the model takes as they are, and what to warn of.
+        """Return rows that the model takes as they are, and what to warn of.
 
-        scikit-learn's validation takes 100 microseconds, and 500 of a frame: as much as many
-        predictions. None is for what it alone can judge.
+        scikit-learn's validation takes 100 microseconds, and 500 for a frame: as much as many
+        predictions. None is returned for rows that need it.
         """
         names, kind = None, type(X)
-        # the engine looks at all that a CSR matrix is made of
-        in_place = kind in _DENSE or (kind in _SPARSE and self._accepts_sparse)
+        # the engine checks every part of a CSR matrix
+        in_place = kind in _DENSE or (kind in _SPARSE and self.model.accepts_sparse)
         categories = self.categories
         if categories is not None:
             if (found := categories.ready(X, in_place)) is None:
@@ -200,7 +180,7 @@ class _SparseEstimator(BaseEstimator):
             or X.shape[0] == 0
             or dtype.kind not in "fiub"
             or dtype.itemsize > 8
-            or not (dtype == getattr(model, "dtype", None) or getattr(model, "converts", False))
+            or not (model.converts or dtype == model.dtype)
         ):
             return None
         if self.limits is not None and (
@@ -223,25 +203,25 @@ class _SparseEstimator(BaseEstimator):
         return self._asked_as or type(self).__name__
 
     def _validate(self, X: Any) -> Any:
-        if hasattr(self.model, "reads") and self.model.reads(X):
+        model = self.model
+        if model.reads(X):
             return X
         if self.categories is not None:
             X = self.categories.numbers(X, self.feature_names_in)
             return X if self.limits is None else self._limited(X)
         X = as_array(X)
-        allow_nd = getattr(self.model, "allow_nd", False)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
-        if getattr(self.model, "flattens", False) and getattr(X, "ndim", 2) > 2:
-            X = np.reshape(X, (len(X), -1))  # what the net's own Flatten did
-        if issparse(X) and self._accepts_sparse:
-            X = refuse_stray_indices(X)  # which scikit-learn does not look for
+        if model.flattens and getattr(X, "ndim", 2) > 2:
+            X = np.reshape(X, (len(X), -1))
+        if issparse(X) and model.accepts_sparse:
+            X = refuse_stray_indices(X)  # scikit-learn does not check them
         X = validate_data(
             _stand_in(self) if self._asked_as else self,
             X,
             reset=False,
-            accept_sparse="csr" if self._accepts_sparse else False,
+            accept_sparse="csr" if model.accepts_sparse else False,
             dtype=self._dtype,
-            allow_nd=allow_nd,
+            allow_nd=model.allow_nd,
             ensure_all_finite=self._finite(issparse(X)),
         )
         return X if self.limits is None else self._limited(X)
@@ -266,7 +246,7 @@ def _class_called(name: str) -> type:
 
 
 def _stand_in(estimator: _SparseEstimator) -> Any:
-    """Give what scikit-learn's checks look at, of the class that the caller knows."""
+    """Return an object for scikit-learn's checks, of the class that the caller knows."""
     stand_in = _class_called(estimator._asked_as)()
     stand_in.n_features_in_ = estimator.n_features_in_
     if estimator.feature_names_in is not None:
@@ -393,8 +373,8 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The labels.
         """
-        if hasattr(self.model, "decide"):
-            return self._run("decide", X)  # labels already
+        if self.model.predicts_labels:
+            return self._run("predict_labels", X)
         if self.decision_threshold is not None:
             decision = self.decision_function(X)
             binary = decision.ndim == 1

@@ -16,6 +16,7 @@ import numpy as np
 
 from skprune import __version__
 from skprune.engine import Forest, Network, Tree
+from skprune.engine.nodes import Nodes
 from skprune.estimators import SparseClassifier, SparseRegressor
 from skprune.saving import file_name, sparse_estimator_of
 
@@ -80,7 +81,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None) -> Any:
             f"{type(estimator).__name__} cannot be exported: it runs a "
             f"{type(estimator.model).__name__}, which is no model of the engine."
         )
-    if (by_category := getattr(estimator.model, "categories", None)) is not None:
+    if (by_category := estimator.model.categories) is not None:
         names = estimator.feature_names_in
         columns = [column if names is None else names[column] for column in by_category]
         raise ValueError(
@@ -154,7 +155,7 @@ class _Graph:
 
 def _as_model(graph: _Graph, estimator: Any) -> Any:
     helper = graph.onnx.helper
-    dtype = getattr(estimator.model, "dtype", "float32")
+    dtype = estimator.model.dtype
     X = graph.described("X", dtype, ["n_rows", estimator.n_features_in_])
     whole = helper.make_model(
         helper.make_graph(graph.nodes, "skprune", [X], graph.outputs, graph.constants),
@@ -228,13 +229,12 @@ _ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
 
 
 def _write_tree(graph: _Graph, tree: Tree) -> tuple[str, str]:
-    sums = _write_nodes(graph, tree, np.array([0, len(tree.left)]), np.float32, tree.n_outputs)
+    sums = _write_nodes(graph, tree, tree.n_outputs)
     return sums, sums
 
 
 def _write_forest(graph: _Graph, forest: Forest) -> tuple[str, str]:
-    dtype, n_sums = np.dtype(forest.dtype), len(forest.base)
-    sums = _write_nodes(graph, forest, forest.tree_starts, dtype, n_sums, forest.outputs)
+    sums = _write_nodes(graph, forest, len(forest.base), forest.outputs)
     if forest.base.any():
         # onnxruntime leaves the attribute base_values out of sums that no tree adds to
         sums = graph.add("Add", sums, graph.constant(_in_range(forest.base, np.float32)))
@@ -244,14 +244,10 @@ def _write_forest(graph: _Graph, forest: Forest) -> tuple[str, str]:
 
 
 def _write_nodes(
-    graph: _Graph,
-    nodes: Tree | Forest,
-    starts: np.ndarray,
-    dtype: Any,
-    n_sums: int,
-    outputs: np.ndarray | None = None,
+    graph: _Graph, nodes: Nodes, n_sums: int, outputs: np.ndarray | None = None
 ) -> str:
-    """Add all trees as one node of the graph, which gives the sums of what leaves hold."""
+    """Add all trees as one node of the graph, which returns the sums of the values of leaves."""
+    starts, dtype = nodes.tree_starts, np.dtype(nodes.dtype)
     tree_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     left, right = (
         np.where(children < 0, -1, children + starts[tree_of])

@@ -1,14 +1,19 @@
 """Limits: which numbers X may hold, where this differs from what the model's columns may hold."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
+
+if TYPE_CHECKING:
+    from skprune.engine import Model
 
 # the largest float64 that is finite when it is rounded to float32
 FLOAT32_MOST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
@@ -54,9 +59,9 @@ class Limits:
         return cls(-high, high, np.full(n_features, missing, np.uint8))
 
     @classmethod
-    def of_model(cls, model: Any) -> Self:
+    def of_model(cls, model: Model) -> Self:
         """Give the limits that a model of the engine keeps by itself."""
-        missing = DENSE if getattr(model, "allow_nan", False) else REFUSED
+        missing = DENSE if model.allow_nan else REFUSED
         return cls.of_columns(model.n_features_in, most_of(model), missing)
 
     @property
@@ -64,7 +69,7 @@ class Limits:
         """The parameters by name."""
         return {"low": self.low, "high": self.high, "missing": self.missing}
 
-    def beyond(self, model: Any) -> Self | None:
+    def beyond(self, model: Model) -> Self | None:
         """Give None where these are the limits that a model keeps by itself."""
         own = Limits.of_model(model).arrays
         same = all(np.array_equal(own[name], array) for name, array in self.arrays.items())
@@ -113,15 +118,15 @@ class Limits:
             assert_all_finite(found, input_name="X", estimator_name=name)
 
 
-def most_of(model: Any) -> float:
-    """Give the largest number that a model of the engine takes."""
-    if getattr(model, "allow_infinity", False):
+def most_of(model: Model) -> float:
+    """Return the largest number that a model of the engine takes."""
+    if model.allow_infinity:
         return np.inf
-    return FLOAT64_MOST if getattr(model, "dtype", "float32") == "float64" else FLOAT32_MOST
+    return FLOAT64_MOST if model.dtype == "float64" else FLOAT32_MOST
 
 
-def blanked(X: Any, model: Any) -> Any:
-    """Give X, dense or CSR, with 0 in the columns that a model of the engine does not read."""
+def blanked(X: Any, model: Model) -> Any:
+    """Return X, dense or CSR, with 0 in the columns that a model of the engine does not read."""
     unread = np.ones(model.n_features_in, dtype=bool)
     unread[model.columns_read] = False
     if not unread.any():

@@ -305,7 +305,7 @@ def _unpack_known(tensors: Tensors, model: Any) -> Categories:
     counts = take(tensors, "known.counts", ["uint16", "uint32"]).astype(np.int64)
     dtypes = _unpack_strings(tensors, "known.dtypes")
     values = [_parsed_category(text) for text in _unpack_strings(tensors, "known.values")]
-    in_engine = getattr(model, "categories", None) or {}
+    in_engine = model.categories or {}
     if columns.tolist() != list(in_engine):
         raise FileFormatError(
             f"tensor 'known.columns' must hold {list(in_engine)}, the columns of which the forest "
@@ -464,7 +464,7 @@ def _unpack_classifier(header: Header, tensors: Tensors, model: Any) -> dict[str
         classes.append(labels)
     lengths = [len(labels) for labels in classes]
     # scikit-learn gives the probabilities of two where boosting saw a single class
-    lone = lengths == [1] and getattr(model, "link", None) == "sigmoid"
+    lone = lengths == [1] and isinstance(model, Forest) and model.link == "sigmoid"
     if not lengths or (sum(lengths) != model.n_outputs and not lone):
         raise FileFormatError(
             f"there must be {model.n_outputs} classes, as many as the model has outputs, but there "

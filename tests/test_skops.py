@@ -53,7 +53,7 @@ PRUNERS = [
 # what the user guide says must be trusted of a sparse estimator
 TRUSTED = [
     "skprune.engine.forest.Forest",
-    "skprune.engine.network.Layer",
+    "skprune.engine.layers.Layer",
     "skprune.engine.network.Network",
     "skprune.engine.tree.Tree",
     "skprune.estimators.SparseClassifier",

@@ -1,4 +1,4 @@
-"""What pruning has cut off leaves the network: units that nobody reads, or that read nothing."""
+"""Remove dead units: those that no weight reads, and those without weights of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from skprune.engine.activations import activate
-from skprune.engine.network import Layer
+from skprune.engine.layers import Layer
 
 _OF_WHOLE_ROWS = ("softmax", "log_softmax")  # where a unit's value depends on the others
 
@@ -17,10 +17,10 @@ _OF_WHOLE_ROWS = ("softmax", "log_softmax")  # where a unit's value depends on t
 def without_dead_units(
     layers: Sequence[Layer], n_hidden: int | None = None
 ) -> tuple[list[Layer], np.ndarray | None]:
-    """Remove dead units from a chain of layers; what it predicts stays the same, but for rounding.
+    """Remove dead units from a chain of layers; predictions stay the same, but for rounding.
 
     A unit that no weight reads is removed, unless it is part of the hidden representation. One
-    without weights of its own is a constant, which goes into the biases that it is added to.
+    without weights of its own is a constant, which is added to the biases of the next layer.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def without_dead_units(
     layers : list of Layer
         The same number of layers, of fewer units.
     constants : ndarray of shape (n_units,), float32, or None
-        Of the hidden representation: what removed units are, NaN for those that are left. None
-        where none is removed.
+        Of the hidden representation: the values of removed units, NaN for those that are left.
+        None where none is removed.
 
     Examples
     --------
@@ -56,9 +56,9 @@ def without_dead_units(
             if chain[i].activation in _OF_WHOLE_ROWS:
                 continue
             unread, constant = _dead(chain[i], chain[i + 1])
-            # what is asked for is read, by whoever asks
+            # units of the hidden representation are read by callers of `transform`
             gone = constant if i == n_hidden - 1 else unread | constant
-            if gone.all():  # a layer keeps one unit, or there would be nothing to run
+            if gone.all():  # a layer keeps at least one unit
                 gone[0] = False
             if not gone.any():
                 continue
@@ -78,7 +78,7 @@ def _dead(layer: Layer, reader: Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _values(layer: Layer) -> np.ndarray:
-    """Give what units without weights are."""
+    """Return the values that units have without weights."""
     return activate(layer.bias[:, None], layer.activation, layer.alpha)[:, 0]
 
 

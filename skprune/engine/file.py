@@ -1,12 +1,12 @@
-"""Models as headers and tensors of a safetensors file, and back: no byte is believed unchecked.
+"""Models as headers and tensors of a safetensors file, and back, with every byte checked.
 
-A model becomes a *header*, a few JSON values, and *tensors*, vectors and matrices by name. What is
-common to all files is here, and what a `Network`, a `Tree` and a `Forest` keep of themselves; the
-labels around them are for `skprune.saving` to add. docs/files.rst shows the layout.
+A model becomes a *header*, a few JSON values, and *tensors*, vectors and matrices by name. This
+module holds what is common to all files, and the layouts of a `Network`, a `Tree` and a `Forest`;
+`skprune.saving` adds the labels around them. docs/files.rst shows the layout.
 
 Two rules keep a bad file harmless. Everything that is read is taken by name and checked for type,
-shape and range, and what nobody took is an error. And nothing is allocated by a number that a file
-declares: sizes follow from tensors, which are as long as the file itself.
+shape and range, and a tensor that was not taken is an error. No number that a file declares decides
+how much memory is allocated: sizes follow from tensors, which are as long as the file itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ import safetensors.numpy
 from scipy.sparse import csr_array
 
 from skprune.engine.activations import ACTIVATIONS
-from skprune.engine.forest import LINKS, Forest
-from skprune.engine.network import Layer, Network
-from skprune.engine.planning import MAX_WIDTH
+from skprune.engine.checks import MAX_WIDTH
+from skprune.engine.forest import Forest
+from skprune.engine.layers import Layer
+from skprune.engine.links import LINKS
+from skprune.engine.network import Network
+from skprune.engine.nodes import LEAF, Nodes
 from skprune.engine.tree import Tree
 
 Header = dict[str, Any]
@@ -40,12 +43,11 @@ _DTYPES = {
 }  # fmt: skip
 _NUMBERS = ("uint16", "uint32")
 _FLOATS = ("float32", "float64")
-_LEAF = -1
 _WORD = 32  # bits of a word of a set of categories
 
 
 class FileFormatError(ValueError):
-    """A file is no model of this package, or a damaged one; the message says where.
+    """A file is not a model of this package, or is damaged; the message says where.
 
     Examples
     --------
@@ -95,14 +97,14 @@ OBJECT = Wanted(lambda value: type(value) is dict, "an object")
 
 
 def check_object(value: Any, where: str) -> Header:
-    """Return an object of JSON, or refuse what is none."""
+    """Return an object of JSON, or raise where the value is not one."""
     if type(value) is not dict:
         raise FileFormatError(f"{where} must be an object, but it is {_shown(value)}")
     return value
 
 
 def check_fields(given: Any, wanted: Mapping[str, Wanted], where: str) -> Header:
-    """Return an object of the header whose keys and values are those wanted, or tell what is wrong.
+    """Return an object of the header whose keys and values are those wanted, or raise.
 
     Examples
     --------
@@ -121,7 +123,7 @@ def check_fields(given: Any, wanted: Mapping[str, Wanted], where: str) -> Header
 
 
 def kind_of(given: Any, kinds: Sequence[str], where: str) -> str:
-    """Return which of some kinds an object of the header says that it is.
+    """Return the kind that an object of the header names, which must be one of `kinds`.
 
     Examples
     --------
@@ -135,7 +137,7 @@ def kind_of(given: Any, kinds: Sequence[str], where: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a short repr: an error must not repeat a megabyte of nonsense."""
+    """Return a short repr: an error must not repeat a megabyte."""
     if type(value) is int and abs(value) >= 10**50:  # Python refuses to print the longest ones
         return f"a number of {value.bit_length()} bits"
     shown = repr(value)
@@ -143,7 +145,7 @@ def _shown(value: Any) -> str:
 
 
 def take(tensors: Tensors, name: str, dtypes: Sequence[str], ndim: int = 1) -> np.ndarray:
-    """Take a tensor out of those that are left, checked for its dtype and dimensions."""
+    """Remove a tensor from those that are left and return it, its dtype and dimensions checked."""
     if name not in tensors:
         raise FileFormatError(f"tensor {name!r} is missing")
     array = tensors.pop(name)
@@ -156,7 +158,7 @@ def take(tensors: Tensors, name: str, dtypes: Sequence[str], ndim: int = 1) -> n
 
 
 def check_length(array: np.ndarray, length: int, name: str, of: str) -> None:
-    """Refuse a tensor that has not one entry for each of something."""
+    """Raise unless a tensor has one entry for each of something."""
     if len(array) != length:
         raise FileFormatError(
             f"tensor {name!r} must have {length} entries, one {of}, but it has {len(array)}"
@@ -164,7 +166,7 @@ def check_length(array: np.ndarray, length: int, name: str, of: str) -> None:
 
 
 def refuse_leftovers(tensors: Tensors) -> None:
-    """Refuse tensors that no part of the model has taken."""
+    """Raise where tensors are left that no part of the model has taken."""
     if tensors:
         raise FileFormatError(f"tensors that do not belong to the model: {_shown(sorted(tensors))}")
 
@@ -190,7 +192,7 @@ def to_bytes(header: Header, tensors: Tensors) -> bytes:
 
 
 def read_header(data: bytes) -> Header:
-    """Return what a file's header says of the model, its values still unchecked."""
+    """Return the header of a file, its values still unchecked."""
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
         raise FileFormatError("it is no safetensors file: its header ends beyond its end")
@@ -206,7 +208,7 @@ def read_header(data: bytes) -> Header:
 def _parsed(text: bytes | str) -> Any:
     try:
         return json.loads(text.decode() if isinstance(text, bytes) else text)
-    except (ValueError, RecursionError) as error:  # what nests too deeply ends in the second
+    except (ValueError, RecursionError) as error:  # deep nesting raises the second
         raise FileFormatError(f"its header is no JSON: {error}") from error
 
 
@@ -241,7 +243,7 @@ def narrow(numbers: Any) -> np.ndarray:
 
 
 def _exact(numbers: np.ndarray) -> np.ndarray:
-    """Return float64 as float32 where that loses nothing."""
+    """Return float64 as float32 where all values stay the same."""
     with np.errstate(over="ignore"):
         short = numbers.astype(np.float32)
     return short if np.array_equal(short.astype(np.float64), numbers) else numbers
@@ -258,12 +260,12 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 _NETWORK = {"kind": TEXT, "n_features_in": WIDTH, "n_hidden": COUNT, "layers": LIST}
 _LAYER = {"name": TEXT, "activation": one_of(ACTIVATIONS), "alpha": NUMBER}
 _WEIGHTS = ("float16", "float32")
-_VECTORS = ("hidden_constants", "fill")  # what a network may have or lack, in this order
+_VECTORS = ("hidden_constants", "fill")  # optional vectors of a network, in this order
 
 
 def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
-    state = network.__getstate__()
-    layers = state["layers"]
+    state = network.state()
+    layers = network.layers
     tensors: Tensors = {}
     for i, layer in enumerate(layers):
         weight = _rounded(layer, i, dtype)
@@ -274,14 +276,14 @@ def _pack_network(network: Network, dtype: str) -> tuple[Header, Tensors]:
     tensors |= {name: state[name] for name in _VECTORS if state[name] is not None}
     header = {
         "n_features_in": network.n_features_in,
-        "n_hidden": state["n_hidden"],
+        "n_hidden": network.n_hidden,
         "layers": [{name: getattr(layer, name) for name in _LAYER} for layer in layers],
     }
     return header, tensors
 
 
 def _rounded(layer: Layer, i: int, dtype: str) -> csr_array:
-    """Return the weights as a file of this dtype can hold them; what becomes 0 is gone."""
+    """Return the weights rounded to the dtype of the file, without those that become 0."""
     with np.errstate(over="ignore"):
         values = layer.weight.data.astype(dtype).astype(np.float32)
     if not np.isfinite(values).all():
@@ -346,9 +348,9 @@ _FOREST = {
 }
 
 
-def _pack_nodes(nodes: Tree | Forest) -> Tensors:
-    # The root is nobody's child, so its number is free to mark leaves.
-    is_split = nodes.left != _LEAF
+def _pack_nodes(nodes: Nodes) -> Tensors:
+    # The root is never a child, so its number can mark leaves.
+    is_split = nodes.left != LEAF
     return {
         "left": narrow(np.where(is_split, nodes.left, 0)),
         "right": narrow(nodes.right[is_split]),
@@ -360,7 +362,7 @@ def _pack_nodes(nodes: Tree | Forest) -> Tensors:
 
 
 def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
-    """Return the arguments of `Tree` and `Forest` that tell of nodes."""
+    """Return the arguments of `Tree` and `Forest` that describe nodes."""
     left = take(tensors, "left", _NUMBERS)
     value = take(tensors, "value", _FLOATS, ndim=2)
     is_split = left > 0
@@ -368,15 +370,15 @@ def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
     check_length(value, n_nodes - n_splits, "value", "a leaf")
     if not np.isfinite(value).all():
         raise FileFormatError("tensor 'value' must be finite")
-    # In a tree they never are, and room for values is made before the tree is looked at.
+    # Never so in a tree; checked here, before memory for the values of all nodes is allocated.
     if len(value) < n_splits + n_trees:
         raise FileFormatError(
             f"tensor 'left' makes {n_splits} splits and {len(value)} leaves, too few for "
             f"{n_trees} tree(s)"
         )
-    whole: dict[str, Any] = {"left": np.where(is_split, left.astype(np.int64), _LEAF)}
+    whole: dict[str, Any] = {"left": np.where(is_split, left.astype(np.int64), LEAF)}
     for name, dtypes, at_leaves in (
-        ("right", _NUMBERS, np.int64(_LEAF)),
+        ("right", _NUMBERS, np.int64(LEAF)),
         ("feature", _NUMBERS, np.int64(-2)),  # as in scikit-learn's trees
         ("threshold", _FLOATS, np.float64(-2.0)),
         ("missing_go_to_left", ["uint8"], np.uint8(0)),
@@ -423,14 +425,14 @@ def _pack_forest(forest: Forest, dtype: str) -> tuple[Header, Tensors]:
         tensors["categories.counts"] = narrow([len(values) for values in known])
         tensors["categories.values"] = _exact(np.concatenate(known))
     if forest.by_category is not None:
-        asked = np.unique(forest.feature[forest.by_category & (forest.left != _LEAF)]).tolist()
+        asked = np.unique(forest.feature[forest.by_category & (forest.left != LEAF)]).tolist()
         n_known = max((len(known_of[column]) for column in asked), default=0)
         tensors["by_category"] = forest.by_category.astype(np.uint8)
-        # words beyond the last category are never looked at
+        # words beyond the last category are never read
         n_words = max(1, math.ceil(n_known / _WORD))
         tensors["left_categories"] = forest.left_categories[:, :n_words]
     header = {name: getattr(forest, name) for name in _FOREST if name != "kind"}
-    if forest.accepts_sparse:  # files older than this field know no other
+    if forest.accepts_sparse:  # older files lack the field, and mean True
         del header["accepts_sparse"]
     return header, tensors
 
@@ -448,7 +450,7 @@ def _unpack_forest(header: Header, tensors: Tensors, engine: str) -> Forest:
         options["outputs"] = take(tensors, "outputs", _NUMBERS).astype(np.int64)
     if "categories.columns" in tensors:
         options["categories"] = _unpack_categories(tensors)
-    if "by_category" in tensors:  # a set a node, splits or not, so that none is made up here
+    if "by_category" in tensors:  # one set per node, leaves included, so that none is invented here
         options["by_category"] = take(tensors, "by_category", ["uint8"])
         options["left_categories"] = take(tensors, "left_categories", ["uint32"], ndim=2)
     return Forest(**nodes, tree_starts=tree_starts, engine=engine, **options)
@@ -538,7 +540,7 @@ def unpack(header: Any, tensors: Tensors, engine: str = "auto") -> Network | Tre
     header : object
         As `pack` makes it.
     tensors : dict of str to ndarray
-        What the model takes is removed.
+        Those that the model takes are removed.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `Network`.
 
@@ -550,7 +552,7 @@ def unpack(header: Any, tensors: Tensors, engine: str = "auto") -> Network | Tre
     Raises
     ------
     ValueError
-        Wherever they are not what `pack` makes.
+        Where they are not what `pack` makes.
     """
     kind = kind_of(header, tuple(_KINDS), "model")
     return _KINDS[kind].unpack(header, tensors, engine)

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
-from scipy.special import expit, softmax
 
-from skprune.engine.checks import as_matrix, dense_parts, n_threads, non_finite, on_csr
-from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import MAX_WIDTH, checked_rows, table
-from skprune.engine.tree import (
-    checked_vector,
-    columns_read,
-    node_values,
-    refuse_bad_splits,
-    whole_number,
-)
-from skprune.indices import with_short_indices
+from skprune.engine.checks import MAX_WIDTH
+from skprune.engine.links import LINKS
+from skprune.engine.native import isa, kernels
+from skprune.engine.nodes import LEAF, Bools, Floats, Ints, Nodes, checked_vector
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_LEAF = -1
 _BITS = 32  # of a word of a set
 
 
-def _two(second: Floats) -> Floats:
-    return np.concatenate([1.0 - second, second], axis=1)
-
-
-def _clip(sums: Floats, groups: Ints) -> Floats:
-    clipped = sums.clip(min=0.0)
-    totals = np.add.reduceat(clipped, np.cumsum(groups) - groups, axis=1)
-    totals, sizes = np.repeat(totals, groups, axis=1), np.repeat(groups, groups)
-    # where nothing is left, nothing is known
-    nothing = totals == 0.0
-    return np.where(nothing, 1.0 / sizes, clipped / np.where(nothing, 1.0, totals))
-
-
-# How sums become answers; the kernels know the links by their places (forest.h).
-LINKS: dict[str, Callable[[Floats, Ints], Floats]] = {
-    "identity": lambda sums, groups: sums,
-    "exp": lambda sums, groups: np.exp(sums),
-    "sigmoid": lambda sums, groups: _two(expit(sums)),
-    "exponential": lambda sums, groups: _two(expit(2.0 * sums)),
-    "softmax": lambda sums, groups: softmax(sums, axis=1),
-    "clip": _clip,
-}
-
-
-class Forest:
+class Forest(Nodes):
     """Trees whose values are added up, run by compiled kernels or by numpy.
 
-    A row's sum starts at `base`, takes the value of its leaf in each tree, in their order, is
-    divided by `divisor`, and goes through the link: ``link((base + sum of values) / divisor)``.
-    So answers are those of scikit-learn's forests, to the bit, and of its boosted trees: to the bit
-    before a link that calls ``exp``, within a few units in the last place behind it. A forest never
-    changes after it is made, so threads may share it.
+    The prediction is ``link((base + sum of values) / divisor)``, where the values are those of the
+    row's leaf in each tree, added up in the order of the trees. Predictions equal those of
+    scikit-learn's forests and boosted trees to the bit, but for links that call ``exp``: these
+    differ by a few units in the last place.
 
     Parameters
     ----------
@@ -76,40 +37,42 @@ class Forest:
     outputs : array-like of shape (n_trees,), int, default=None
         The sum that each tree's only value adds to. None: all values add to their own sums.
     base : array-like of shape (n_sums,), float64, default=None
-        Where sums start; None is at 0.
+        The initial values of the sums. None: zeros.
     divisor : float, default=1.0
         What sums are divided by; neither 0 nor infinite.
     link : {"identity", "exp", "sigmoid", "exponential", "softmax", "clip"}, default="identity"
-        "sigmoid" makes the probabilities of two classes of one sum, "exponential" those of twice
-        that sum; "clip" takes sums for probabilities that may be off: negative ones become 0, and
-        those of one group are divided by their total, or all alike if none is positive.
+        The function that turns sums into predictions. "sigmoid" computes the probabilities of two
+        classes from one sum, "exponential" from twice that sum. "clip" normalises sums that are
+        nearly probabilities: negative ones become 0, and those of a group are divided by their
+        total; if none is positive, all classes of the group are equally probable.
     groups : array-like of shape (n_groups,), int, default=None
-        How many sums make the probabilities of each output, for "clip". None: all those of one.
+        The number of classes of each output, for "clip". None: all sums belong to one output.
     categories : mapping of int to array-like, default=None
-        Columns of categories, and the growing values that each may have. The number of a category
+        Columns of categories, and the values of each, in ascending order. The number of a category
         is its place there. Any other value counts as missing.
     left_categories : array-like of shape (n_nodes, n_words), uint32, default=None
-        For splits that `by_category` marks, what goes left, as bits: category c where bit ``c %
-        32`` of word ``c // 32`` is set.
+        For splits that `by_category` marks, the categories that go left, as bits: category c goes
+        left where bit ``c % 32`` of word ``c // 32`` is set.
     by_category : array-like of shape (n_nodes,), bool, default=None
-        Splits that look at the category of a row in place of the threshold.
+        The splits that compare categories in place of the threshold.
     dtype : {"float32", "float64"}, default="float32"
-        What values of ``X`` are compared as.
+        The type that values of ``X`` are rounded to before they are compared.
     allow_nan : bool, default=False
         Whether ``X`` may hold NaN. Columns of categories always may; sparse rows that are compared
         as float32 may not, as in scikit-learn.
     allow_infinity : bool, default=None
-        Whether ``X`` may be infinite; None: with "float64", which alone can tell infinity from
-        what is too large.
+        Whether ``X`` may be infinite. None: True for "float64", False for "float32", in which
+        numbers that are too large become infinite, too.
     accepts_sparse : bool, default=True
-        Whether ``X`` may be sparse, where scikit-learn's own model takes it.
+        Whether ``X`` may be sparse; False where scikit-learn's own model refuses it.
     engine : {"auto", "native", "scipy"}, default="auto"
         As for `skprune.engine.Network`; here "scipy" needs numpy alone.
 
     Attributes
     ----------
     n_features_in, n_trees, n_outputs, n_leaves, n_nodes : int
-        Columns of ``X``, trees, answers a row, leaves and nodes that the roots reach.
+        Columns of ``X``, trees, columns of the predictions, and leaves and nodes that the roots
+        reach.
     dtype, allow_nan, allow_infinity : str, bool, bool
         What ``X`` may hold.
     engine : {"native", "scipy"}
@@ -136,7 +99,7 @@ class Forest:
            [0., 1., 1.]])
     """
 
-    converts = True  # numbers of any type
+    _kernels = ("16 trees interleaved", "8 rows interleaved")
 
     def __init__(
         self,
@@ -163,18 +126,10 @@ class Forest:
         accepts_sparse: bool = True,
         engine: str = "auto",
     ) -> None:
-        self.feature = checked_vector(feature, "feature", np.int64)
-        n_nodes = len(self.feature)
-        self.threshold = checked_vector(threshold, "threshold", np.float64, n_nodes)
-        self.left = checked_vector(left, "left", np.int64, n_nodes)
-        self.right = checked_vector(right, "right", np.int64, n_nodes)
-        self.missing_go_to_left = checked_vector(
-            missing_go_to_left, "missing_go_to_left", np.bool_, n_nodes
-        )
-        self.value = node_values(value, n_nodes)
-        self.tree_starts = checked_vector(tree_starts, "tree_starts", np.int64)
-        self.n_features_in = whole_number(n_features_in, "n_features_in")
-        self.allow_nan = bool(allow_nan)
+        super().__init__(
+            feature, threshold, left, right, value, missing_go_to_left,
+            tree_starts, n_features_in, allow_nan,
+        )  # fmt: skip
         self.accepts_sparse = bool(accepts_sparse)
         self.divisor = _checked_divisor(divisor)
         self.link = _one_of("link", link, LINKS)
@@ -183,35 +138,16 @@ class Forest:
         self.allow_infinity = doubles if allow_infinity is None else bool(allow_infinity)
         if self.allow_infinity and not doubles:
             raise ValueError("allow_infinity=True needs dtype='float64', but it is 'float32'.")
-        self._check_starts()
         self.outputs = self._checked_outputs(outputs)
         self.base = self._checked_base(base)
         self.groups = self._checked_groups(groups)
-        self._start_of = np.repeat(self.tree_starts[:-1], np.diff(self.tree_starts))
-        absolute_left, absolute_right = self._absolute_children()
-        refuse_bad_splits(
-            self.feature, self.threshold, absolute_left, absolute_right,
-            self.tree_starts[:-1], self.n_features_in,
-        )  # fmt: skip
         self.by_category, self.left_categories = self._checked_sets(by_category, left_categories)
         self.categories = self._checked_categories(categories)
-        self._left, self._right = absolute_left, absolute_right
-
-        reached = self._reached()
-        leaves = np.flatnonzero(reached & (self.left == _LEAF))
-        self._column_of = np.full(n_nodes, -1, dtype=np.int64)
-        self._column_of[leaves] = np.arange(len(leaves))
-        self.n_trees = len(self.tree_starts) - 1
-        self.n_nodes = int(reached.sum())
-        self.n_leaves = len(leaves)
         self.n_outputs = 2 if link in ("sigmoid", "exponential") else len(self.base)
-        self.engine = choose_engine(engine)
-        self._requested = engine
-        self._native = self._compile() if self.engine == "native" else None
-        self._native_csr: Any = None
+        self._use(engine)
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
-        """Return the answers of the trees together.
+        """Return the predictions of the trees together.
 
         Parameters
         ----------
@@ -248,9 +184,9 @@ class Forest:
             return self.decision_at(self.apply(X, n_jobs))
         return self._run("decide", X, n_jobs)
 
-    @np.errstate(all="ignore")  # of a large sum, exp gives 0 or infinity
+    @np.errstate(all="ignore")  # exp of a large sum overflows, or is 0
     def predict_at(self, nodes: Ints) -> np.ndarray:
-        """Return the answers for rows whose node in each tree is known already.
+        """Return the predictions for rows whose node in each tree is known already.
 
         Parameters
         ----------
@@ -284,209 +220,29 @@ class Forest:
                 sums[:, self.outputs[tree]] += values[:, 0]
         return sums / self.divisor
 
-    def apply(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
-        """Return the leaf that each row reaches in each tree, as a number of a node of the tree.
-
-        Parameters and errors are those of `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_trees), int64
-        """
-        return self._run("apply", X, n_jobs)
-
-    def transform(self, X: Any, n_jobs: int | None = 1) -> csr_array:
-        """Return which leaf of each tree every row reaches, as ones.
-
-        Parameters and errors are those of `predict`.
-
-        Returns
-        -------
-        csr_array of shape (n_rows, n_leaves), float64
-            Columns are the leaves, tree after tree, in the order of their node numbers.
-        """
-        columns = self._column_of[self.apply(X, n_jobs) + self.tree_starts[:-1]]
-        n_rows = len(columns)
-        ones, rows = np.ones(columns.size), np.arange(n_rows + 1) * self.n_trees
-        shape = (n_rows, self.n_leaves)
-        return with_short_indices(csr_array((ones, columns.ravel(), rows), shape=shape))
-
-    @property
-    def columns_read(self) -> np.ndarray:
-        """Columns of ``X`` that splits look at, in growing order."""
-        return np.unique(self.feature[self.left != _LEAF])
-
-    def with_engine(self, engine: str) -> Forest:
-        """Return the same forest on another engine."""
-        return Forest(**self._arrays(), engine=engine)
-
-    def explain(self, n_rows: int | None = None) -> str:
-        """Return the plan as a table.
-
-        Parameters
-        ----------
-        n_rows : int, optional
-            Show only what runs for a batch of this many rows.
-
-        Examples
-        --------
-        >>> print(Forest([-2], [0], [-1], [-1], [[1.0]], [0], [0, 1], 3, engine="scipy").explain())
-        engine scipy, 3 -> 1
-        trees  nodes  leaves  deepest  missing  any batch
-        1          1       1        0  refused  numpy, level by level
-        """
-        native = self.engine == "native"
-        title = f"engine {f'native ({isa()})' if native else 'scipy'}, {self.n_features_in}"
-        batches = {"any batch": "numpy, level by level"}
-        if native:
-            batches = {"1-7 rows": "16 trees interleaved", "8+ rows": "8 rows interleaved"}
-        n = None if n_rows is None else checked_rows(n_rows)
-        if native and n is not None:
-            batches = {f"{n} row{'s' * (n != 1)}": list(batches.values())[n >= 8]}
-        return f"{title} -> {self.n_outputs}\n" + table(
-            [
-                ["trees", "nodes", "leaves", "deepest", "missing", *batches],
-                [
-                    str(self.n_trees),
-                    str(self.n_nodes),
-                    str(self.n_leaves),
-                    str(len(self._levels()) - 1),
-                    "allowed" if self.allow_nan else "refused",
-                    *batches.values(),
-                ],
-            ]
-        )
-
     def __repr__(self) -> str:
         return (
             f"Forest({self.n_trees} trees, {self.n_nodes} nodes, {self.n_leaves} leaves, "
             f"engine={self.engine!r})"
         )
 
-    # as Tree's
-    def __getstate__(self) -> dict[str, Any]:
-        return self._arrays() | {"engine": self._requested}
+    def _counts(self) -> dict[str, int]:
+        counts = {"trees": self.n_trees, "nodes": self.n_nodes}
+        return counts | {"leaves": self.n_leaves, "deepest": self._depth}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        Forest.__init__(self, **state)
+    def _goes_left(self, at: Ints, x: np.ndarray) -> Bools:
+        left = super()._goes_left(at, x)
+        if self.by_category is None:
+            return left
+        in_set = self._category_goes_left(at, x)
+        return np.where(self.by_category[at] & ~np.isnan(x), in_set, left)
 
-    def _arrays(self) -> dict[str, Any]:
-        names = (
-            *("feature", "threshold", "left", "right", "value", "missing_go_to_left"),
-            *("tree_starts", "n_features_in", "outputs", "base", "divisor", "link", "groups"),
-            *("categories", "left_categories", "by_category", "dtype", "allow_nan"),
-            *("allow_infinity", "accepts_sparse"),
-        )
-        return {name: getattr(self, name) for name in names}
-
-    def _run(self, method: str, X: Any, n_jobs: int | None) -> np.ndarray:
-        threads = n_threads(n_jobs)
-        if self._native is None:
-            self._refuse_sparse(X)
-            if not issparse(X):
-                return self._descend(X)
-            return np.concatenate([self._descend(part) for part in self._dense_parts(X)])
-        answer = getattr(self._native, method)
-        if (result := answer(X, threads)) is not None:
-            return result
-        self._refuse_sparse(X)
-        if not issparse(X):
-            # no float matrix of the right width that C++ can read in place
-            return answer(as_matrix(X, self.n_features_in, self.dtype), threads)
-        if self.dtype == "float64":
-            return np.concatenate([answer(part, threads) for part in self._dense_parts(X)])
-        if self._native_csr is None:
-            self._native_csr = self._compile(for_csr=True)
-        run = getattr(self._native_csr, f"{method}_csr")
-        return on_csr(run, X, self.n_features_in, threads)
-
-    def _refuse_sparse(self, X: Any) -> None:
-        if issparse(X) and not self.accepts_sparse:
-            raise TypeError("X must be dense, but it is sparse; use X.toarray().")
-
-    def _dense_parts(self, X: Any) -> Iterator[np.ndarray]:
-        doubles = self.dtype == "float64"
-        return dense_parts(X, self.n_features_in, self.dtype, allow_nan=doubles)
-
-    def _descend(self, X: Any) -> Ints:
-        """Return the leaves of rows by numpy: all rows go down all trees a level at a time."""
-        X = self._numbered(X)
-        node = np.repeat(self.tree_starts[np.newaxis, :-1], len(X), axis=0).ravel()
-        row = np.repeat(np.arange(len(X)), self.n_trees)
-        going = np.flatnonzero(self._left[node] != _LEAF)
-        while going.size:
-            at = node[going]
-            x = X[row[going], self.feature[at]]
-            left = np.where(np.isnan(x), self.missing_go_to_left[at], x <= self.threshold[at])
-            if self.by_category is not None:
-                left = np.where(
-                    self.by_category[at] & ~np.isnan(x), self._category_goes_left(at, x), left
-                )
-            node[going] = np.where(left, self._left[at], self._right[at])
-            going = going[self._left[node[going]] != _LEAF]
-        return (node - self._start_of[node]).reshape(len(X), self.n_trees)
-
-    def _numbered(self, X: Any) -> np.ndarray:
-        """Copy rows in: refuse what is not allowed, and put numbers in the place of categories."""
-        with np.errstate(over="ignore"):
-            X = as_matrix(X, self.n_features_in, self.dtype).astype(self.dtype)
-        infinite = np.isinf(X).any()
-        for column, known in (self.categories or {}).items():
-            x = X[:, column]
-            place = np.searchsorted(known, x).clip(max=max(len(known) - 1, 0))
-            found = known[place] == x if len(known) else np.zeros(len(x), dtype=bool)
-            X[:, column] = np.where(found, place, np.nan)
-        numbers = np.setdiff1d(np.arange(self.n_features_in), list(self.categories or {}))
-        missing = np.isnan(X[:, numbers]).any()
-        if (infinite and not self.allow_infinity) or (missing and not self.allow_nan):
-            raise non_finite(self.allow_nan, self.allow_infinity)
-        return X
-
-    def _category_goes_left(self, node: Ints, category: Floats) -> NDArray[np.bool_]:
+    def _category_goes_left(self, node: Ints, category: Floats) -> Bools:
         assert self.left_categories is not None
         number = np.where(self.by_category[node] & ~np.isnan(category), category, 0).astype(np.intp)
         number = np.where(number < _BITS * self.left_categories.shape[1], number, 0)
         word = self.left_categories[node, number // _BITS]
         return (word >> (number % _BITS).astype(np.uint32)) & 1 == 1
-
-    def _levels(self) -> list[Ints]:
-        levels = [self.tree_starts[:-1]]
-        while (splits := levels[-1][self._left[levels[-1]] != _LEAF]).size:
-            levels.append(np.concatenate([self._left[splits], self._right[splits]]))
-        return levels
-
-    def _reached(self) -> NDArray[np.bool_]:
-        reached = np.zeros(len(self.left), dtype=bool)
-        reached[np.concatenate(self._levels())] = True
-        return reached
-
-    def _check_starts(self) -> None:
-        starts, n_nodes = self.tree_starts, len(self.left)
-        if not 1 <= n_nodes < 2**31:
-            raise ValueError(f"A forest must have 1 to {2**31 - 1} nodes, but it has {n_nodes}.")
-        if (
-            len(starts) < 2
-            or starts[0] != 0
-            or starts[-1] != n_nodes
-            or (starts[1:] <= starts[:-1]).any()  # a difference may overflow
-        ):
-            raise ValueError(
-                f"tree_starts must grow from 0 to the number of nodes, {n_nodes}, by one tree at "
-                f"least, but it is {starts.tolist()[:8]}."
-            )
-
-    def _absolute_children(self) -> tuple[Ints, Ints]:
-        """Return the children as numbers among all nodes; refuse those outside their tree."""
-        size = np.repeat(np.diff(self.tree_starts), np.diff(self.tree_starts))
-        is_split = (self.left != _LEAF) | (self.right != _LEAF)
-        for children in (self.left, self.right):
-            if (is_split & ((children < 0) | (children >= size))).any():
-                raise ValueError(
-                    "left and right must both be -1 (a leaf) or both be numbers of nodes within "
-                    "their tree."
-                )
-        left = np.where(is_split, self.left + self._start_of, _LEAF)
-        return left, np.where(is_split, self.right + self._start_of, _LEAF)
 
     def _checked_outputs(self, outputs: Any) -> Ints | None:
         if outputs is None:
@@ -507,7 +263,7 @@ class Forest:
         own = self.value.shape[1] if self.outputs is None else int(self.outputs.max()) + 1
         base = np.zeros(own) if base is None else checked_vector(base, "base", np.float64)
         if (len(base) != own) if self.outputs is None else (len(base) < own):
-            raise ValueError(f"base must have {own} entries, one a sum, but it has {len(base)}.")
+            raise ValueError(f"base must have {own} entries, one per sum, but it has {len(base)}.")
         if self.link in ("sigmoid", "exponential") and len(base) != 1:
             raise ValueError(f"link={self.link!r} takes one sum, but there are {len(base)}.")
         return base
@@ -567,7 +323,7 @@ class Forest:
             raise ValueError("categories need dtype='float64'.")
         if self.by_category is None:
             return checked or None
-        for feature in np.unique(self.feature[self.by_category & (self.left != _LEAF)]).tolist():
+        for feature in np.unique(self.feature[self.by_category & (self.left != LEAF)]).tolist():
             if feature not in checked:
                 raise ValueError(f"categories must have those of column {feature}.")
             if len(checked[feature]) > _BITS * self.left_categories.shape[1]:
@@ -579,9 +335,7 @@ class Forest:
 
     def _compile(self, for_csr: bool = False) -> Any:
         assert kernels is not None
-        feature, columns = self.feature, np.zeros(0, dtype=np.uint32)
-        if for_csr:
-            feature, columns = columns_read(feature, self.left != _LEAF)
+        feature, columns = self._columns_for(for_csr)
         none, known = np.zeros(0, dtype=np.int64), self.categories or {}
         lengths = [len(values) for values in known.values()]
         marked = None if self.by_category is None else np.flatnonzero(self.by_category)

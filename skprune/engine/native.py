@@ -1,4 +1,4 @@
-"""The compiled kernels, where they are: which instruction set, and what if there are none."""
+"""The compiled kernels, if they were built, and the instruction set that they run on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def isa() -> str:
 
 
 def choose_engine(requested: str) -> str:
-    """Return "native" or "scipy" for what the caller asked."""
+    """Return "native" or "scipy" for the ``engine`` of a model."""
     if requested not in ENGINES:
         raise ValueError(f"engine must be one of {ENGINES}, but it is {requested!r}.")
     if requested == "native" and kernels is None:

@@ -3,81 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, issparse
+from scipy.sparse import csr_array, issparse
 
 from skprune.engine.activations import ACTIVATIONS, activate
-from skprune.engine.checks import (
-    as_finite_float32,
-    as_matrix,
-    dense_parts,
-    n_threads,
-    on_csr,
-)
+from skprune.engine.checks import as_finite_float32, as_matrix, dense_parts, n_threads, on_csr
+from skprune.engine.explaining import explain_network
+from skprune.engine.layers import Layer, as_float32, checked_chain
+from skprune.engine.model import Model
 from skprune.engine.native import choose_engine, isa, kernels
-from skprune.engine.planning import (
-    KERNELS,
-    MAX_WIDTH,
-    Plan,
-    checked_rows,
-    plan_network,
-    table,
-    tiles_in_words,
-)
-from skprune.indices import with_short_indices
+from skprune.engine.planning import KERNELS, Plan, plan_network
 
-# What a thread must have to do, or to start it takes longer than it saves.
+# The least work for which starting a thread pays.
 _THREAD_NANOSECONDS = 60_000
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """One linear map with its activation: ``activation(weight @ x + bias)``.
-
-    Parameters
-    ----------
-    weight : csr_array of shape (n_out, n_in), float32
-        What the kernels multiply by. Stored zeros are dropped by `Network`.
-    bias : ndarray of shape (n_out,), float32
-        Where the sums start.
-    activation : str, default="identity"
-        One of `skprune.engine.ACTIVATIONS`.
-    alpha : float, default=0.0
-        The slope of "leaky_relu" below zero, the scale of "elu".
-    name : str, default=""
-        Where the layer came from; `Network.explain` shows it.
-
-    Examples
-    --------
-    >>> Layer(csr_array(np.float32([[1, 0, 2]])), np.float32([0.5]), "relu").weight.shape
-    (1, 3)
-    """
-
-    weight: csr_array
-    bias: np.ndarray
-    activation: str = "identity"
-    alpha: float = 0.0
-    name: str = ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Plain arrays, so that a pickle does not depend on the inside of scipy's classes.
-        w = self.weight
-        return vars(self) | {"weight": (w.data, w.indices, w.indptr, w.shape)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        data, indices, indptr, shape = state["weight"]
-        weight = csr_array((data, indices, indptr), shape=shape)
-        Layer.__init__(self, **state | {"weight": weight})
-
-
-class Network:
+class Network(Model):
     """A chain of layers, run by compiled kernels or by scipy.
-
-    A network never changes after it is made, so threads may share it.
 
     Parameters
     ----------
@@ -90,10 +35,10 @@ class Network:
     n_hidden : int, optional
         The number of layers that make up what `transform` returns; all but the last by default.
     hidden_constants : array-like of shape (n_units,), optional
-        Of what `transform` returns: the values of units that no layer computes, NaN for those that
-        the last hidden layer does, in its order. By default it computes all.
+        For each column that `transform` returns: the value of a unit that was removed as constant,
+        NaN for a unit that the last hidden layer computes. By default it computes all.
     fill : array-like of shape (n_features_in,), optional
-        What stands in for NaN in each column of ``X``. By default NaN is refused.
+        What replaces NaN in each column of ``X``. By default NaN is refused.
 
     Attributes
     ----------
@@ -105,6 +50,10 @@ class Network:
         Width of the first layer's input and of the last layer's output.
     layers : tuple of Layer
         The checked layers.
+    n_hidden : int
+        The number of layers that `transform` runs.
+    hidden_constants : ndarray of shape (n_units,), float32, or None
+        As given.
     engine : {"native", "scipy"}
         What runs.
     plan : Plan
@@ -123,8 +72,8 @@ class Network:
     """
 
     accepts_sparse = True
-    converts = True  # numbers of any type
-    flattens = True  # rows of more dimensions, as a net's own Flatten does
+    converts = True
+    flattens = True  # as a net's own Flatten does
 
     def __init__(
         self,
@@ -134,21 +83,21 @@ class Network:
         hidden_constants: Any = None,
         fill: Any = None,
     ) -> None:
-        self.layers = _checked_chain(layers)
+        self.layers = checked_chain(layers)
         depth = len(self.layers)
         if n_hidden is not None and not (isinstance(n_hidden, Integral) and 0 <= n_hidden <= depth):
             raise ValueError(
                 f"n_hidden must be an integer in [0, {depth}], but it is {n_hidden!r}."
             )
-        self._n_hidden = depth - 1 if n_hidden is None else int(n_hidden)
-        self._constants = self._checked_constants(hidden_constants)
+        self.n_hidden = depth - 1 if n_hidden is None else int(n_hidden)
+        self.hidden_constants = self._checked_constants(hidden_constants)
         self.n_features_in = int(self.layers[0].weight.shape[1])
         self.n_outputs = int(self.layers[-1].weight.shape[0])
         self.fill = self._checked_fill(fill)
         self._first_columns, self._inputs = _only_used_inputs(self.layers[0].weight)
         self.plan: Plan = plan_network(self.layers, isa(), len(self._inputs) or self.n_features_in)
         self.engine = choose_engine(engine)
-        self._requested = engine
+        self.requested_engine = engine
         self._native = self._compile() if self.engine == "native" else None
 
     @property
@@ -162,7 +111,7 @@ class Network:
         return np.unique(self.layers[0].weight.indices)
 
     def predict(self, X: Any, n_jobs: int | None = 1) -> np.ndarray:
-        """Return what the last layer makes of each row.
+        """Return the output of the last layer for each row.
 
         Parameters
         ----------
@@ -170,8 +119,8 @@ class Network:
             float32 and float64 arrays of any strides are read in place, and so are CSR arrays,
             which are made dense a few rows at a time.
         n_jobs : int or None, default=1
-            Threads; -1 uses every core. The native kernels predict a row alike, to the bit,
-            whatever the threads and the rows that it comes with.
+            Threads; -1 uses every core. The prediction of the native kernels for a row is the same
+            to the bit, whatever the number of threads and the other rows.
 
         Returns
         -------
@@ -194,19 +143,15 @@ class Network:
         -------
         ndarray of shape (n_rows, width of the last hidden layer), float32
         """
-        if self._n_hidden == 0:
+        if self.n_hidden == 0:
             n_threads(n_jobs)
             return np.concatenate([self._finite(part) for part in self._dense_parts(X)])
-        hidden = self._run(X, n_jobs, self._n_hidden)
-        if self._constants is None:
+        hidden = self._run(X, n_jobs, self.n_hidden)
+        if self.hidden_constants is None:
             return hidden
-        units = np.tile(self._constants, (len(hidden), 1))
-        units[:, np.isnan(self._constants)] = hidden
+        units = np.tile(self.hidden_constants, (len(hidden), 1))
+        units[:, np.isnan(self.hidden_constants)] = hidden
         return units
-
-    def with_engine(self, engine: str) -> Network:
-        """Return the same network on another engine."""
-        return Network(self.layers, engine, self._n_hidden, self._constants, self.fill)
 
     def explain(self, n_rows: int | None = None) -> str:
         """Return the plan as a table: what runs for each layer, and on what.
@@ -224,39 +169,18 @@ class Network:
         layer  shape  non-zeros  sparsity  any batch  activation
         fc1    2 x 2          1     75.0%  scipy CSR  relu
         """
-        weights = sum(int(np.prod(layer.weight.shape)) for layer in self.layers)
-        nnz = sum(layer.weight.nnz for layer in self.layers)
-        native = self.engine == "native"
-        title = (
-            f"engine {f'native ({self.plan.isa})' if native else 'scipy'}, {self.n_features_in} -> "
-            f"{self.n_outputs}, {nnz} of {weights} weights (sparsity {1 - nnz / weights:.1%})"
-        )
-        source = [f"expected gains: costs of {self.plan.origin}"] if native else []
-        return "\n".join([title, table(self._explain_rows(n_rows)), *source])
+        return explain_network(self.engine, self.layers, self.plan, n_rows)
 
     def __repr__(self) -> str:
         widths = [self.n_features_in] + [layer.weight.shape[0] for layer in self.layers]
         shown = widths if len(widths) <= 8 else [*widths[:4], "...", *widths[-3:]]
         return f"Network({' -> '.join(map(str, shown))}, engine={self.engine!r})"
 
-    # as Tree's
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "layers": self.layers,
-            "engine": self._requested,
-            "n_hidden": self._n_hidden,
-            "hidden_constants": self._constants,
-            "fill": self.fill,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        Network.__init__(self, **state)
-
     def _checked_constants(self, constants: Any) -> np.ndarray | None:
         if constants is None:
             return None
         array = np.array(constants, dtype=np.float32)
-        computed = self.layers[self._n_hidden - 1].weight.shape[0] if self._n_hidden else -1
+        computed = self.layers[self.n_hidden - 1].weight.shape[0] if self.n_hidden else -1
         if array.ndim != 1 or np.isinf(array).any() or np.isnan(array).sum() != computed:
             raise ValueError(
                 f"hidden_constants must be a vector of finite numbers, with NaN for each unit of "
@@ -268,7 +192,7 @@ class Network:
     def _checked_fill(self, fill: Any) -> np.ndarray | None:
         if fill is None:
             return None
-        array = np.array(_as_float32(fill, "fill"))
+        array = np.array(as_float32(fill, "fill"))
         if array.shape != (self.n_features_in,):
             raise ValueError(
                 f"fill must have shape ({self.n_features_in},), one value a column of X, but its "
@@ -285,7 +209,7 @@ class Network:
             )
         if threads > 1:
             if not issparse(X) and not (isinstance(X, np.ndarray) and X.ndim == 2):
-                X = as_matrix(X, self.n_features_in)  # not everything can say how long it is
+                X = as_matrix(X, self.n_features_in)  # X may be a list, which has no shape
             threads = self._worthwhile_threads(X, threads)
         if issparse(X):
             return self._run_csr(X, threads, depth)
@@ -295,7 +219,7 @@ class Network:
         return result
 
     def _worthwhile_threads(self, X: Any, threads: int) -> int:
-        """Return no more threads than get enough to do; the result does not depend on it."""
+        """Return how many of the threads have enough rows to pay for their start."""
         n_rows = X.shape[0]
         return max(1, min(threads, int(n_rows * self.plan.nanoseconds_a_row / _THREAD_NANOSECONDS)))
 
@@ -338,32 +262,6 @@ class Network:
             )
         return native
 
-    def _explain_rows(self, n_rows: int | None) -> list[list[str]]:
-        native = self.engine == "native"
-        counts = (1, 8, 16, 64) if n_rows is None else (checked_rows(n_rows),)
-        tiles = [self.plan.widths(n) for n in counts]
-        batches = ["any batch"]
-        if native:
-            batches = [f"{n} row{'s' * (n != 1)}" for n in counts]
-        if native and n_rows is not None and n_rows > 1:
-            batches = [f"{n_rows} rows, {tiles_in_words(tiles[0])}"]
-        rows = [["layer", "shape", "non-zeros", "sparsity", *batches, "activation"]]
-        for i, (layer, plan) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
-            n_out, n_in = layer.weight.shape
-            chosen = [plan.describe(widths) for widths in tiles] if native else ["scipy CSR"]
-            alpha = f"({layer.alpha:g})" if layer.activation in ("leaky_relu", "elu") else ""
-            rows.append(
-                [
-                    layer.name or f"layer {i}",
-                    f"{n_out} x {n_in}",
-                    str(layer.weight.nnz),
-                    f"{1 - layer.weight.nnz / (n_out * n_in):.1%}",
-                    *chosen,
-                    layer.activation + alpha,
-                ]
-            )
-        return rows
-
 
 def _only_used_inputs(weight: csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns of the weights, numbered anew, and which columns of X they are.
@@ -383,90 +281,3 @@ def _only_used_inputs(weight: csr_array) -> tuple[np.ndarray, np.ndarray]:
     if len(used) == 0:
         used = np.zeros(1, np.uint32)
     return np.searchsorted(used, columns).astype(np.uint32), used
-
-
-def _checked_chain(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    chain: list[Layer] = []
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise ValueError(f"layers[{i}] must be a Layer, but it is {type(layer).__name__}.")
-        where = f"layers[{i}]" + (f" ({layer.name})" if layer.name else "")
-        checked = _checked_layer(layer, where)
-        if chain and checked.weight.shape[1] != chain[-1].weight.shape[0]:
-            raise ValueError(
-                f"{where} reads {checked.weight.shape[1]} inputs, but the layer before it has "
-                f"{chain[-1].weight.shape[0]} outputs."
-            )
-        chain.append(checked)
-    if not chain:
-        raise ValueError("layers must hold at least one Layer.")
-    return tuple(chain)
-
-
-def _checked_layer(layer: Layer, where: str) -> Layer:
-    """Return a frozen, canonical copy of ``layer``, or say what is wrong with it."""
-    if layer.activation not in ACTIVATIONS:
-        raise ValueError(
-            f"{where}.activation must be one of {ACTIVATIONS}, but it is {layer.activation!r}."
-        )
-    if not isinstance(layer.name, str):
-        raise ValueError(f"{where}.name must be a string, but it is {layer.name!r}.")
-    if not isinstance(layer.alpha, Real) or not np.isfinite(float(layer.alpha)):
-        raise ValueError(f"{where}.alpha must be finite, but it is {layer.alpha!r}.")
-    weight = _checked_weight(layer.weight, where)
-    bias = _as_float32(layer.bias, f"{where}.bias")
-    if bias.shape != (weight.shape[0],):
-        raise ValueError(
-            f"{where}.bias must have shape ({weight.shape[0]},), one entry an output, but its "
-            f"shape is {bias.shape}."
-        )
-    bias = bias + np.float32(0)  # of -0 it makes 0, as every sum does that adds anything
-    for array in (bias, weight.data, weight.indices, weight.indptr):
-        array.setflags(write=False)
-    return replace(layer, weight=weight, bias=bias, alpha=float(layer.alpha))
-
-
-def _checked_weight(weight: Any, where: str) -> csr_array:
-    if not isinstance(weight, csr_array | csr_matrix) or weight.ndim != 2:
-        raise ValueError(
-            f"{where}.weight must be a 2-D scipy.sparse.csr_array, but it is a "
-            f"{type(weight).__name__}."
-        )
-    n_out, n_in = weight.shape
-    if not (1 <= n_out <= MAX_WIDTH and 1 <= n_in <= MAX_WIDTH):
-        raise ValueError(
-            f"{where}.weight must have 1 to {MAX_WIDTH} rows and columns, but its shape is "
-            f"{weight.shape}."
-        )
-    # scipy's own constructor trusts these arrays, and its compiled loops crash on bad ones.
-    indptr, indices = np.asarray(weight.indptr), np.asarray(weight.indices)
-    if {indptr.dtype.kind, indices.dtype.kind} != {"i"} or indices.ndim != 1:
-        raise ValueError(f"{where}.weight.indptr and .indices must be vectors of signed integers.")
-    if indptr.shape != (n_out + 1,) or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(
-            f"{where}.weight.indptr must hold {n_out + 1} entries that start at 0 and never fall."
-        )
-    nnz = int(indptr[-1])
-    if nnz > min(len(indices), len(weight.data)):
-        raise ValueError(f"{where}.weight.indptr points beyond the end of indices or data.")
-    indices = indices[:nnz]
-    if nnz and (indices.min() < 0 or indices.max() >= n_in):
-        raise ValueError(f"{where}.weight.indices must lie in [0, {n_in}).")
-    data = _as_float32(weight.data[:nnz], f"{where}.weight")
-    clean = csr_array((data.copy(), indices.copy(), indptr.copy()), shape=(n_out, n_in))
-    clean.sum_duplicates()
-    clean.eliminate_zeros()
-    with_short_indices(clean)
-    _as_float32(clean.data, f"{where}.weight, its duplicates summed,")
-    return clean
-
-
-def _as_float32(values: Any, where: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{where} must be numeric, but its dtype is {array.dtype}.")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{where} contains NaN, infinity or a value too large for float32.")
-    return array

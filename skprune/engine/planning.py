@@ -1,19 +1,16 @@
-"""Which kernel runs a layer: by a fixed cost model, so that a plan can be read and repeated."""
+"""Choose the kernels of each layer by a fixed cost model, so that plans can be reproduced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from skprune.engine.costs import COPY, COSTS, NEAREST_CACHE, ORIGINS, SECOND_CACHE
+from skprune.engine.layers import Layer
 
-if TYPE_CHECKING:
-    from skprune.engine.network import Layer
-
-# Rows of X go through the network in tiles of so many, the first of them a lone row (csrc/views.h).
+# Numbers of rows that go through the network together, as a tile (csrc/views.h).
 WIDTHS = (1, 8, 16, 32, 64)
 
 # What a layer's weights are laid out for, in the order of Layout in csrc/views.h.
@@ -22,11 +19,9 @@ KERNELS = ("sparse", "dense", "blocks")
 # Outputs in a block, which share their inputs.
 HEIGHTS = (4, 8)
 
-# Lone rows skip the inputs that are zero. How many those will be nobody knows beforehand: after a
-# ReLU and among pixels half of them is usual.
+# The expected fraction of inputs that are not zero; lone rows skip the others. Half of them is
+# usual after a ReLU and among pixels.
 ACTIVE = 0.5
-
-MAX_WIDTH = 2**27 - 1
 
 
 class LayerPlan(NamedTuple):
@@ -38,34 +33,18 @@ class LayerPlan(NamedTuple):
     height: int  # of the blocks; 0 where there are none
     order: np.ndarray  # of the outputs in blocks, n_out where there is none
 
-    def describe(self, widths: Sequence[int]) -> str:
-        """Return the kernel of the width that takes most of the rows, and the gain over all.
-
-        The gain is how many times faster than dense kernels the layer is expected to be in such
-        tiles.
-        """
-        places = [WIDTHS.index(width) for width in widths]
-        gain = sum(self.dense_nanoseconds[i] for i in places) / sum(
-            self.nanoseconds[i] for i in places
-        )
-        width = _most_of(widths)
-        kernel = self.kernels[WIDTHS.index(width)]
-        name = f"{self.height}x1 blocks" if kernel == "blocks" else kernel
-        tile = "row" if width == 1 else f"tile of {width}"
-        return f"{name} {tile} ({gain:.1f}x)"
-
 
 class Plan(NamedTuple):
-    """What runs a network: its layers, and which tile comes next for so many rows left."""
+    """What runs a network: plans of its layers, and the next tile for each number of rows left."""
 
     layers: tuple[LayerPlan, ...]
-    isa: str  # the set of instructions that it is for
-    steps: np.ndarray  # by rows left, 0 to 64 and more: the number of a width
+    isa: str  # the instruction set
+    steps: np.ndarray  # by rows left, from 0 to 64 (or more): the place of a width in WIDTHS
     nanoseconds_a_row: float  # of a large batch
 
     @property
     def origin(self) -> str:
-        """Where the costs come from that the plan rests on."""
+        """The source of the costs that the plan rests on."""
         return f"{self.isa}, {ORIGINS[self.isa]}"
 
     def widths(self, n_rows: int) -> list[int]:
@@ -80,37 +59,14 @@ class Plan(NamedTuple):
         return tiles
 
 
-# Threads take pieces of so many rows, or of a tile if that is wider (csrc/network.cpp).
+# Rows that a thread takes at a time, unless a tile is wider (csrc/network.cpp).
 _PIECE = 32
 
 
-def _most_of(widths: Sequence[int]) -> int:
-    return max(set(widths), key=lambda width: (width * widths.count(width), width))
-
-
-def tiles_in_words(widths: Sequence[int]) -> str:
-    """Return how many rows which tiles take.
-
-    Examples
-    --------
-    >>> tiles_in_words([1, 16, 16]), tiles_in_words([16])
-    ('2 x 16 + 1', '16')
-    """
-    counts = {width: list(widths).count(width) for width in sorted(set(widths), reverse=True)}
-    return " + ".join(f"{n} x {width}" if n > 1 else str(width) for width, n in counts.items())
-
-
-def checked_rows(n_rows: int) -> int:
-    """Return a number of rows to explain, or refuse what is none."""
-    if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 1:
-        raise ValueError(f"n_rows must be None or an integer from 1, but it is {n_rows!r}.")
-    return int(n_rows)
-
-
 def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
-    """Return the plan for a chain of layers on a set of instructions: never a matter of timing.
+    """Return the plan for a chain of layers on an instruction set, without timing anything.
 
-    Of the columns of X the first layer is handed ``n_inputs``.
+    The first layer gets ``n_inputs`` columns of X.
     """
     widths = [n_inputs, *(layer.weight.shape[0] for layer in layers[:-1])]
     plans = tuple(plan_layer(*pair, isa) for pair in zip(layers, widths, strict=True))
@@ -123,7 +79,7 @@ def plan_network(layers: Sequence[Layer], isa: str, n_inputs: int) -> Plan:
 
 
 def plan_layer(layer: Layer, n_in: int, isa: str) -> LayerPlan:
-    """Return the plan for ``layer``: a matter of its shape and of where its non-zeros are."""
+    """Return the plan for ``layer``, by its shape and the places of its non-zeros."""
     n_out = layer.weight.shape[0]
     height, order, stored = _best_blocks(layer, n_in)
     multiplies = {
@@ -161,10 +117,10 @@ def cost_of_layer(
 def counts_of(
     kernel: str, width: int, multiplies: int, n_in: int, n_out: int
 ) -> tuple[float, float, int, int]:
-    """Return what has a price: multiplies, those that wait for memory, outputs, and the layer.
+    """Return how many multiplies, multiplies that wait for memory, outputs and layers to pay for.
 
-    A tile waits for its inputs where they are too many for the nearest cache, a lone row for the
-    weights where they are too many for the second.
+    A tile waits for inputs that do not fit in the nearest cache, a lone row for weights that do not
+    fit in the second.
 
     Examples
     --------
@@ -179,18 +135,18 @@ def counts_of(
     return work, work * max(0.0, 1 - cache / max(1, held)), n_out, 1
 
 
-# of a weight, as lone rows read it
+# bytes of a weight that a lone row reads
 _BYTES = {"sparse": 6, "dense": 4, "blocks": 5}
 
 
 def cost_of_copy(isa: str, width: int, n_inputs: int) -> float:
-    """Return the nanoseconds that it is expected to take to bring in a tile of X."""
+    """Return the nanoseconds that copying in a tile of X is expected to take."""
     an_input, a_tile = COPY[isa][width]
     return n_inputs * an_input + a_tile
 
 
 def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
-    """Return the tile to begin with for every number of rows left, and what 64 rows cost so."""
+    """Return the best next tile for each number of rows left, and the cost of 64 rows."""
     most = WIDTHS[-1]
     total, steps = [0.0], [0]
     for n in range(1, most + 1):
@@ -201,10 +157,10 @@ def _steps(costs: Sequence[float]) -> tuple[np.ndarray, float]:
 
 
 def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
-    """Return the height of the blocks, the outputs in groups of it, and the weights these store.
+    """Return the height of blocks, the outputs in their order, and the number of stored weights.
 
-    Outputs with the same inputs make a group, which may be short of some. Where hardly any have
-    partners the height is 0.
+    Outputs with the same inputs share blocks, the last of which may not be full. The height is 0
+    where few outputs have the same inputs.
     """
     none = 0, np.zeros(0, np.uint32), 0
     n_out = layer.weight.shape[0]
@@ -212,11 +168,11 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
         return none
     indptr = layer.weight.indptr.astype(np.int64)
     lengths = np.diff(indptr)
-    # Rows of the same inputs have the same sum of scrambled numbers, and others do not.
-    scrambled = np.multiply(layer.weight.indices.astype(np.uint64) + 1, _SCRAMBLE)
-    scrambled ^= scrambled >> np.uint64(29)
-    scrambled *= _SCRAMBLE
-    sums = np.concatenate([[np.uint64(0)], np.cumsum(scrambled, dtype=np.uint64)])
+    # Outputs with the same inputs have the same sum of hashes; others have another sum.
+    hashed = np.multiply(layer.weight.indices.astype(np.uint64) + 1, _HASH)
+    hashed ^= hashed >> np.uint64(29)
+    hashed *= _HASH
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(hashed, dtype=np.uint64)])
     keys = sums[indptr[1:]] - sums[indptr[:-1]]
     order = np.lexsort((np.arange(n_out), keys, -lengths))
     starts = np.flatnonzero(
@@ -226,7 +182,7 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
     if 2 * len(starts) > n_out:
         return none
     stored = {h: int((-(-sizes // h) * h * lengths[order[starts]]).sum()) for h in HEIGHTS}
-    # a weight of the higher blocks costs less
+    # a stored weight costs less in the higher blocks
     height = HEIGHTS[1] if 4 * stored[8] <= 5 * stored[4] else HEIGHTS[0]
     groups = -(-sizes // height)
     places = np.full(int(groups.sum()) * height, n_out, np.uint32)
@@ -235,31 +191,4 @@ def _best_blocks(layer: Layer, n_in: int) -> tuple[int, np.ndarray, int]:
     return height, places, stored[height]
 
 
-_SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return ``rows`` as aligned text; columns of numbers align right.
-
-    Examples
-    --------
-    >>> print(table([["name", "n"], ["a", "10"], ["long", "5"]]))
-    name   n
-    a     10
-    long   5
-    """
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    widths = [max(map(len, column)) for column in columns]
-    numbers = [all(_is_number(cell) for cell in column[1:]) for column in columns]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if is_number else cell.ljust(width)
-            for cell, width, is_number in zip(row, widths, numbers, strict=True)
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.rstrip("%").replace(".", "", 1).isdigit()
+_HASH = np.uint64(0x9E3779B97F4A7C15)

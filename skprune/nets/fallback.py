@@ -2,13 +2,13 @@
 
 import warnings
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import is_classifier
 from skorch import NeuralNet
 
-from skprune.engine import Network
+from skprune.engine import Model, Network
 from skprune.nets.hidden import last_hidden
 from skprune.nets.lowering import UnsupportedLayerError, lower
 from skprune.nets.rows import (
@@ -21,6 +21,8 @@ from skprune.nets.rows import (
     numbers_of,
 )
 from skprune.nets.seeding import seeded
+
+_FLOAT32 = np.dtype(np.float32)
 
 
 def engine_or_torch(
@@ -53,11 +55,11 @@ def engine_or_torch(
     except Exception as error:  # a net that took hours to train is not lost for that
         reason = f"the engine cannot take it ({error!r})"
     warnings.warn(f"predict runs the pruned net in torch, dense: {reason}.", stacklevel=4)
-    return TorchModel(net, X, reason, labels), reason
+    return TorchModel.trained_on(X, net, reason, labels), reason
 
 
 def n_hidden(model: "Network | TorchModel", X: Any) -> int:
-    """Count the columns that `transform` of a model gives.
+    """Return the number of columns that `transform` of a model returns.
 
     Parameters
     ----------
@@ -87,41 +89,77 @@ def n_hidden(model: "Network | TorchModel", X: Any) -> int:
         return 0
 
 
-class TorchModel:
-    """A fitted skorch net behind the interface of the engine's models.
+class TorchModel(Model):
+    """A fitted skorch net as a model of the engine.
 
     Parameters
     ----------
     net : NeuralNet
         The fitted net.
-    X : ndarray of shape (n_samples, ...), or what else skorch takes
-        Rows as the net wants them; shape and dtype of an array are remembered.
     reason : str
-        Why the engine does not run the net; `explain` tells it.
+        Why the engine does not run the net; `explain` returns it.
     labels : ndarray of shape (n_classes,), default=None
-        What the numbers that the net predicts stand for; None where it predicts labels.
+        The labels of the codes that the net predicts; None where it predicts labels.
+    n_features_in : int, default=None
+        Columns of ``X``; None where the net was not trained on a matrix of numbers.
+    dtype : numpy.dtype, default=float32
+        The type of this matrix.
+    dtypes : object, default=None
+        The types of all arrays that the net was trained on, built as ``X`` is.
+    streams : bool, default=False
+        Whether the net was trained on a Dataset.
     """
 
     allow_nd = True
+    keeps_dtype = True
+    predicts_labels = True
 
     def __init__(
-        self, net: NeuralNet, X: Any, reason: str, labels: np.ndarray | None = None
+        self,
+        net: NeuralNet,
+        reason: str,
+        labels: np.ndarray | None = None,
+        *,
+        n_features_in: int | None = None,
+        dtype: np.dtype = _FLOAT32,
+        dtypes: Any = None,
+        streams: bool = False,
     ) -> None:
         self.net = net
-        self.streams = is_dataset(X) or is_slice_dataset(X)
-        self.dtypes = None if self.streams else each_part(X, _number_type)
-        rows: Any = None
-        with suppress(ValueError):  # rows that differ in length, which a collate_fn joins
-            rows = as_array(X)
-        self.n_features_in: Any = None
-        self.dtype: Any = np.dtype(np.float32)
-        if _number_type(rows) is not None and rows.ndim > 1:
-            self.n_features_in, self.dtype = rows.shape[1], rows.dtype
         self.reason = reason
         self.labels = labels
+        self.n_features_in = n_features_in
+        self.dtype = dtype
+        self.dtypes = dtypes
+        self.streams = streams
+
+    @classmethod
+    def trained_on(
+        cls, X: Any, net: NeuralNet, reason: str, labels: np.ndarray | None = None
+    ) -> Self:
+        """Return the model of a net, with the shape and the types of rows that it was trained on.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, ...), or what else skorch takes
+            Rows as the net wants them.
+        net, reason, labels
+            As for the class.
+        """
+        streams = is_dataset(X) or is_slice_dataset(X)
+        dtypes = None if streams else each_part(X, _number_type)
+        rows: Any = None
+        with suppress(ValueError):  # rows of different lengths, which a collate_fn joins
+            rows = as_array(X)
+        width, dtype = None, _FLOAT32
+        if _number_type(rows) is not None and rows.ndim > 1:
+            width, dtype = rows.shape[1], rows.dtype
+        return cls(
+            net, reason, labels, n_features_in=width, dtype=dtype, dtypes=dtypes, streams=streams
+        )
 
     def reads(self, X: Any) -> bool:
-        """Tell whether X is for skorch alone: several arrays, a Dataset, a frame by columns."""
+        """Return whether only skorch can read X: several arrays, a Dataset, a frame by columns."""
         if is_dataset(X) or is_slice_dataset(X) or are_several(X):
             return True
         return self.n_features_in is None and hasattr(X, "columns")
@@ -134,24 +172,24 @@ class TorchModel:
         return each_part(X, lambda part, dtype: _of_type(as_array(part), dtype), dtypes)
 
     def predict(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Predict what the net predicts: probabilities of a classifier, else targets."""
+        """Return the probabilities of a classifier, or the targets of another net."""
         X = self._rows(X)
         with seeded(0, self.net.device):  # torch's DataLoader draws from the global generator
             return self.net.predict_proba(X) if is_classifier(self.net) else self.net.predict(X)
 
-    def decide(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Predict labels, by the net's own rule."""
+    def predict_labels(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
+        """Return labels, by the net's own rule."""
         with seeded(0, self.net.device):
             predicted = np.asarray(self.net.predict(self._rows(X)))
         return predicted if self.labels is None else self.labels.take(predicted.astype(np.intp))
 
     def transform(self, X: Any, n_jobs: int | None = None) -> np.ndarray:
-        """Give the input of the last use of a prunable weight, a row each."""
+        """Return the input of the last use of a prunable weight, one row per row of X."""
         with seeded(0, self.net.device):
             return last_hidden(self.net, self._rows(X)).float().numpy()
 
     def explain(self, n_rows: int | None = None) -> str:
-        """Tell why torch runs the net."""
+        """Return why torch runs the net."""
         return f"runs in torch, dense: {self.reason}"
 
 

@@ -18,7 +18,7 @@ from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skprune.base import score_of
-from skprune.engine import Forest, Tree
+from skprune.engine import Forest, Model, Tree
 from skprune.estimators import SparseClassifier, SparseRegressor
 from skprune.trees.core.descent import Descent
 from skprune.trees.grown import Grown
@@ -112,23 +112,23 @@ def _nodes_at(choices: Ints, descents: list[Descent]) -> Iterator[Ints]:
         yield np.stack(nodes, axis=1)
 
 
-class _Predictions:
-    """A model whose rows are known already: it answers for them, whatever it is shown."""
+class _Predictions(Model):
+    """A model that knows the nodes of some rows, and predicts for these whatever ``X`` is."""
 
     def __init__(self, model: Tree | Forest, nodes: Ints) -> None:
         self.n_features_in = model.n_features_in
         self.allow_nan = model.allow_nan
-        self.allow_infinity = getattr(model, "allow_infinity", False)
+        self.allow_infinity = model.allow_infinity
         self.accepts_sparse = model.accepts_sparse
-        self.dtype = getattr(model, "dtype", np.float32)
-        self._model, self._nodes = model, nodes
+        self.dtype = model.dtype
+        self.model, self.nodes = model, nodes
 
     def predict(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
-        return self._model.predict_at(self._nodes)
+        return self.model.predict_at(self.nodes)
 
     def decision(self, X: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
-        assert isinstance(self._model, Forest)  # a lone tree has no decision function
-        return self._model.decision_at(self._nodes)
+        assert isinstance(self.model, Forest)  # a lone tree has no decision function
+        return self.model.decision_at(self.nodes)
 
 
 @dataclass

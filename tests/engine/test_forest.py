@@ -322,7 +322,7 @@ def test_it_pickles_and_copies():
         ({"value": np.full((7, 1), np.nan)}, "value must not hold NaN"),
         ({"outputs": [-1]}, "outputs must not be negative"),
         ({"outputs": [2**40]}, "outputs must be below"),
-        ({"outputs": [0, 0]}, "outputs must have 1 entries, one a tree"),
+        ({"outputs": [0, 0]}, "outputs must have 1 entries, one per tree"),
         ({"outputs": [3], "base": [0.0, 0.0]}, "base must have 4 entries"),
         ({"outputs": [0], "value": np.zeros((7, 2))}, "value must have one column"),
         ({"base": [0.0, 0.0]}, "base must have 1 entries"),

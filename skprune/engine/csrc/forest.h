@@ -9,7 +9,7 @@
 
 namespace skprune {
 
-// How sums become answers; in the order of LINKS in forest.py.
+// How sums become predictions; in the order of LINKS in links.py.
 enum class Link : int { identity, exp, sigmoid, exponential, softmax, clip };
 
 // Checked arrays, tree after tree; children are numbered within their tree, as in TreeArrays.

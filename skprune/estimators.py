@@ -1,7 +1,7 @@
-"""SparseClassifier and SparseRegressor: a model of the engine with labels, scikit-learn shaped.
+"""SparseClassifier and SparseRegressor: scikit-learn estimators around a model of the engine.
 
-They are what a pruner's `sparse_estimator_` is. They hold plain arrays only, so they pickle,
-and run without the library that trained the model.
+A pruner's `sparse_estimator_` is one of them. They hold plain arrays only, so they pickle, and run
+without the library that trained the model.
 """
 
 from functools import cache
@@ -80,7 +80,7 @@ class _SparseEstimator(BaseEstimator):
 
     @property
     def _dtype(self) -> Any:
-        """The types that X is converted to before it is checked."""
+        """The types that validation converts X to."""
         if self.model.keeps_dtype:
             return "numeric"
         if self.limits is not None:  # they find the numbers that float32 cannot hold
@@ -142,14 +142,14 @@ class _SparseEstimator(BaseEstimator):
             try:
                 answers = run(rows, self.n_jobs)
             except NonFiniteError:
-                pass  # scikit-learn's own check, below, words the error
+                pass  # scikit-learn's own check, below, raises the error
             else:
                 if warning:
                     warn(f"X {warning}", stacklevel=1)  # as scikit-learn's, once for all callers
                 return answers
         checked: Any = self._validate(X)
         if issparse(checked) and _has_nan(checked):
-            # a compiled imputer takes NaN in sparse rows, which the kernels for CSR refuse
+            # a compiled imputer takes NaN in sparse rows, but the kernels for CSR refuse it
             parts = dense_parts(checked, self.n_features_in_, self.model.dtype)
             return _stacked([run(part, self.n_jobs) for part in parts])
         return run(checked, self.n_jobs)
@@ -172,7 +172,10 @@ class _SparseEstimator(BaseEstimator):
             if (found := numbers_of(X)) is None:
                 return None
             X, names = found
-        model, dtype = self.model, getattr(X, "dtype", None)  # that of sparse data, which has any
+        model, dtype = (
+            self.model,
+            getattr(X, "dtype", None),
+        )  # a sparse matrix may hold data without a dtype
         if (
             dtype is None
             or X.ndim != 2
@@ -379,7 +382,7 @@ class SparseClassifier(ClassifierMixin, _SparseEstimator):
             decision = self.decision_function(X)
             binary = decision.ndim == 1
             codes = decision > self.decision_threshold if binary else decision.argmax(axis=1)
-            # a binary model that was fitted to a single class has that one alone
+            # a binary model that was fitted to a single class has only one label
             return np.take(self.classes, codes.astype(np.intp), mode="clip")
         proba = self.predict_proba(X)
         if isinstance(proba, list):

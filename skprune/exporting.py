@@ -20,7 +20,7 @@ from skprune.engine.nodes import Nodes
 from skprune.estimators import SparseClassifier, SparseRegressor
 from skprune.saving import file_name, sparse_estimator_of
 
-# All that is used is as old as this; the operator Gelu is younger, and written out.
+# The oldest version that has all operators used. Gelu is newer, so it is written out.
 OPSET = 17
 OPSET_ML = 3
 IR_VERSION = 8
@@ -124,21 +124,21 @@ class _Graph:
         self.outputs: list[Any] = []
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
-        """Add a constant; give its name."""
+        """Add a constant and return its name."""
         name = f"constant_{len(self.constants)}"
         array = np.asarray(values, dtype=dtype)
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of one output; give the output's name."""
+        """Add a node of one output and return the name of the output."""
         name = f"{operator}_{len(self.nodes)}"
         node = self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
         self.nodes.append(node)
         return name
 
     def columns(self, matrix: str, first: int, end: int) -> str:
-        """Give some columns of a matrix, side by side, as a matrix."""
+        """Return the name of a matrix of some neighbouring columns."""
         bounds = [self.constant([number], np.int64) for number in (first, end, 1)]
         return self.add("Slice", matrix, *bounds)
 
@@ -148,7 +148,7 @@ class _Graph:
         self.outputs.append(self.described(name, dtype, shape))
 
     def described(self, name: str, dtype: Any, shape: Sequence[Any]) -> Any:
-        """Give the type of a value, as inputs and outputs are declared."""
+        """Return the declaration of an input or output."""
         number = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.onnx.helper.make_tensor_value_info(name, number, shape)
 
@@ -236,7 +236,7 @@ def _write_tree(graph: _Graph, tree: Tree) -> tuple[str, str]:
 def _write_forest(graph: _Graph, forest: Forest) -> tuple[str, str]:
     sums = _write_nodes(graph, forest, len(forest.base), forest.outputs)
     if forest.base.any():
-        # onnxruntime leaves the attribute base_values out of sums that no tree adds to
+        # onnxruntime ignores the attribute base_values for sums that no tree adds to
         sums = graph.add("Add", sums, graph.constant(_in_range(forest.base, np.float32)))
     if forest.divisor != 1.0:
         sums = graph.add("Div", sums, graph.constant(forest.divisor))
@@ -253,9 +253,9 @@ def _write_nodes(
         np.where(children < 0, -1, children + starts[tree_of])
         for children in (nodes.left, nodes.right)
     )
-    # A node that no root reaches would be taken for a root.
+    # ONNX would take a node that no root reaches for a root.
     kept = _reached(left, right, starts[:-1])
-    number = np.cumsum(kept) - 1  # among all nodes: roots stay the first of their trees
+    number = np.cumsum(kept) - 1  # among all kept nodes; roots stay the first of their trees
     first = number[starts[:-1]]
     own, is_leaf = (number - first[tree_of])[kept], left[kept] < 0
     trees = tree_of[kept]
@@ -327,7 +327,7 @@ def _in_range(values: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def _as_attributes(graph: _Graph, floats: dict[str, np.ndarray], dtype: Any) -> dict[str, Any]:
-    """Give numbers as attributes, which are float32, or as tensors beside them, which need not."""
+    """Return float32 numbers as attributes, and float64 as tensor attributes."""
     if dtype == np.float32:
         return {name: array.tolist() for name, array in floats.items()}
     as_tensor = graph.onnx.numpy_helper.from_array
@@ -370,7 +370,7 @@ _MODELS: dict[type, Callable[[_Graph, Any], tuple[str, str]]] = {
 
 # -- labels and targets --------------------------------------------------------------------------
 
-# numpy's kinds of dtypes -> what ONNX runtimes know of them
+# numpy's kinds of dtypes -> the types that ONNX runtimes have
 _LABELS = {"i": np.int64, "u": np.int64, "b": np.bool_, "f": np.float64, "U": object, "O": object}
 
 

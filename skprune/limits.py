@@ -1,4 +1,4 @@
-"""Limits: which numbers X may hold, where this differs from what the model's columns may hold."""
+"""Limits: the numbers that columns of X may hold, where the model's own check is not enough."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ REFUSED, DENSE, ANY = 0, 1, 2
 class Limits:
     """What each column of X may hold.
 
-    A model refuses what its float type cannot hold, in all columns alike. Where steps before it
-    have dropped or scaled columns, or where it was never shown some, other numbers are right.
+    A model applies one check to all columns: it refuses what its float type cannot hold. Columns
+    that a folded step drops or scales, or that the model never saw, need other limits.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class Limits:
 
     @classmethod
     def of_columns(cls, n_features: int, most: float = np.inf, missing: int = ANY) -> Self:
-        """Give all columns the same limits."""
+        """Return the same limits for all columns."""
         high = np.full(n_features, most)
         return cls(-high, high, np.full(n_features, missing, np.uint8))
 
     @classmethod
     def of_model(cls, model: Model) -> Self:
-        """Give the limits that a model of the engine keeps by itself."""
+        """Return the limits that a model of the engine checks by itself."""
         missing = DENSE if model.allow_nan else REFUSED
         return cls.of_columns(model.n_features_in, most_of(model), missing)
 
@@ -70,7 +70,7 @@ class Limits:
         return {"low": self.low, "high": self.high, "missing": self.missing}
 
     def beyond(self, model: Model) -> Self | None:
-        """Give None where these are the limits that a model keeps by itself."""
+        """Return None if a model checks these limits by itself, else the limits."""
         own = Limits.of_model(model).arrays
         same = all(np.array_equal(own[name], array) for name, array in self.arrays.items())
         return None if same else self
@@ -84,22 +84,24 @@ class Limits:
         return bool(self.missing.all())
 
     def surely_hold(self, X: np.ndarray, most: float) -> bool:
-        """Tell without a look at each column that a dense X keeps them; False leaves it open.
+        """Return True if a quick check shows that a dense X is within the limits.
+
+        False does not mean that it is not.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
             Numbers.
         most : float
-            What the model checks by itself.
+            The largest number that the model takes.
         """
         bound, takes_nan = self._bound, self._takes_nan
         if bound >= most and takes_nan:
             return True
         if X.dtype.kind == "f":
             flat = X.ravel(order="K")
-            # no number is larger than the root of the sum of all squares; BLAS wakes threads for
-            # many numbers
+            # no number is larger than the root of the sum of all squares; einsum for many
+            # numbers, because BLAS would start threads
             few = flat.size < _FEW
             if sqrt(np.vdot(flat, flat) if few else np.einsum("i,i", flat, flat)) <= bound:
                 return True

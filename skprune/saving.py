@@ -125,7 +125,7 @@ def save(model: Any, path: str | os.PathLike[str], *, dtype: str = "float32") ->
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
     finally:
-        with suppress(OSError):  # there is none if all went well
+        with suppress(OSError):  # after success there is no such file
             os.unlink(scratch)
 
 
@@ -166,7 +166,7 @@ def load(
     """
     name = file_name(path)
     if isinstance(path, bytes) and not os.path.exists(name):
-        raise _no_name(path)  # mostly the content of a file in place of its name
+        raise _no_name(path)  # usually the content of a file in place of its name
     # a pipe or a device may never end
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
         raise FileFormatError(f"{name!r} cannot be loaded: it is no regular file")
@@ -179,7 +179,7 @@ def load(
 
 
 def file_name(path: Any) -> str:
-    """Give the name of a file as a str, or raise a TypeError that says what a path may be."""
+    """Return the name of a file as a str, or raise a TypeError that says what a path may be."""
     try:
         name = os.fsdecode(path)
     except TypeError:
@@ -229,7 +229,7 @@ def save_bytes(model: Any, *, dtype: str = "float32") -> bytes:
     try:
         load_bytes(data, engine="scipy")
     except FileFormatError as error:
-        # said now, not when the model is wanted and no longer there
+        # an error now, while the model still exists
         raise ValueError(f"{type(model).__name__} cannot be saved: {error}") from error
     return data
 
@@ -251,7 +251,7 @@ def load_bytes(
     model : SparseClassifier or SparseRegressor
         The estimator.
     """
-    choose_engine(engine)  # what the caller gets wrong is no fault of the file
+    choose_engine(engine)  # a wrong argument is not an error of the file
     n_threads(n_jobs)
     header = read_header(data)
     _refuse_other_formats(header)
@@ -267,7 +267,7 @@ def load_bytes(
     arguments = _KINDS[kind].unpack(header, tensors, model)
     if "feature_names.text" in tensors:
         names = _unpack_strings(tensors, "feature_names")
-        check_length(names, model.n_features_in, "feature_names", "a column")
+        check_length(names, model.n_features_in, "feature_names", "per column")
         arguments["feature_names_in"] = names
     if "known.columns" in tensors:
         arguments["categories"] = _unpack_known(tensors, model)
@@ -278,7 +278,7 @@ def load_bytes(
 
 
 def _pack_categories(categories: Categories) -> Tensors:
-    """Write categories of any kind as JSON, one text a category."""
+    """Return categories of any type as JSON, one text per category."""
     values, dtypes = [], []
     for column, known in categories.values.items():
         dtype = known.dtype.newbyteorder("=").name
@@ -311,8 +311,8 @@ def _unpack_known(tensors: Tensors, model: Any) -> Categories:
             f"tensor 'known.columns' must hold {list(in_engine)}, the columns of which the forest "
             f"knows categories"
         )
-    check_length(counts, len(columns), "known.counts", "a column")
-    check_length(dtypes, len(columns), "known.dtypes", "a column")
+    check_length(counts, len(columns), "known.counts", "per column")
+    check_length(dtypes, len(columns), "known.dtypes", "per column")
     if counts.sum() != len(values):
         raise FileFormatError(f"tensor 'known.counts' must add up to {len(values)} categories")
     known, start = {}, 0
@@ -342,7 +342,7 @@ def _parsed_category(text: str) -> Any:
 
 
 def _known_of(values: list[Any], dtype: str) -> np.ndarray:
-    """Make an array of the categories of a column."""
+    """Return an array of the categories of a column."""
     if dtype not in _KNOWN_DTYPES:
         raise FileFormatError(f"tensor 'known.dtypes' must hold one of {_KNOWN_DTYPES}")
     if len(set(values)) < len(values):
@@ -365,7 +365,7 @@ def _unpack_limits(tensors: Tensors, n_features: int) -> Limits:
     dtypes = {"low": "float64", "high": "float64", "missing": "uint8"}
     limits = Limits(**{name: take(tensors, f"limits.{name}", [dtypes[name]]) for name in dtypes})
     for name, array in limits.arrays.items():
-        check_length(array, n_features, f"limits.{name}", "a column")
+        check_length(array, n_features, f"limits.{name}", "per column")
     if not (limits.low <= limits.high).all():
         raise FileFormatError("tensor 'limits.low' must not be above 'limits.high'")
     if limits.missing.max(initial=0) > ANY:
@@ -463,7 +463,7 @@ def _unpack_classifier(header: Header, tensors: Tensors, model: Any) -> dict[str
             raise FileFormatError(f"tensor 'classes.{k}' must hold different labels")
         classes.append(labels)
     lengths = [len(labels) for labels in classes]
-    # scikit-learn gives the probabilities of two where boosting saw a single class
+    # scikit-learn returns the probabilities of two classes where boosting saw a single one
     lone = lengths == [1] and isinstance(model, Forest) and model.link == "sigmoid"
     if not lengths or (sum(lengths) != model.n_outputs and not lone):
         raise FileFormatError(
@@ -513,8 +513,8 @@ def _unpack_booleans(tensors: Tensors, name: str) -> np.ndarray:
 
 
 def _pack_text(labels: np.ndarray, name: str) -> Tensors:
-    # As numpy has it, all strings as wide as the widest: were they packed, a short file could ask
-    # for an array of a long string by many empty ones.
+    # As in numpy, all strings are as wide as the widest. If they were packed, a short file of many
+    # empty strings and a long one could make numpy allocate a huge array.
     return {name: np.ascontiguousarray(labels).view(np.uint32).reshape(len(labels), -1)}
 
 

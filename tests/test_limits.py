@@ -197,7 +197,7 @@ def test_no_floating_point_error_is_raised_by_the_check():
     [
         ("low", np.full(6, np.nan), "must not be above"),
         ("low", np.full(6, 1e300), "must not be above"),
-        ("high", np.full(5, np.inf), "must have 6 entries, one a column"),
+        ("high", np.full(5, np.inf), "must have 6 entries, one per column"),
         ("missing", np.full(6, 3, np.uint8), "must hold 0, 1 and 2"),
         ("missing", np.zeros(6), "must have 1 dimension"),
     ],

@@ -609,5 +609,7 @@ def test_as_many_names_as_columns():
     data = save_bytes(SparseRegressor(net(), feature_names_in=["a", "b", "c", "d"]))
     header, tensors = read_header(data), read_tensors(data)
     tensors["feature_names.ends"] = np.array([1, 2, 4], dtype=U32)
-    with pytest.raises(FileFormatError, match="'feature_names' must have 4 entries, one a column"):
+    with pytest.raises(
+        FileFormatError, match="'feature_names' must have 4 entries, one per column"
+    ):
         load_bytes(to_bytes(header, tensors))

@@ -317,10 +317,10 @@ def _unpack_weight(tensors: Tensors, i: int, shape: tuple[int, int]) -> csr_arra
     columns = take(tensors, f"{i}.columns", _NUMBERS)
     values = take(tensors, f"{i}.values", _WEIGHTS)
     n_rows, n_columns = shape
-    check_length(counts, n_rows, f"{i}.counts", "a unit")
+    check_length(counts, n_rows, f"{i}.counts", "per unit")
     starts = _starts(counts)
-    check_length(columns, int(starts[-1]), f"{i}.columns", "a weight")
-    check_length(values, int(starts[-1]), f"{i}.values", "a weight")
+    check_length(columns, int(starts[-1]), f"{i}.columns", "per weight")
+    check_length(values, int(starts[-1]), f"{i}.values", "per weight")
     if columns.size and columns.max() >= n_columns:
         raise FileFormatError(
             f"tensor '{i}.columns' must stay below {n_columns}, the layer's width"
@@ -367,7 +367,7 @@ def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
     value = take(tensors, "value", _FLOATS, ndim=2)
     is_split = left > 0
     n_nodes, n_splits = len(left), int(np.count_nonzero(is_split))
-    check_length(value, n_nodes - n_splits, "value", "a leaf")
+    check_length(value, n_nodes - n_splits, "value", "per leaf")
     if not np.isfinite(value).all():
         raise FileFormatError("tensor 'value' must be finite")
     # Never so in a tree; checked here, before memory for the values of all nodes is allocated.
@@ -384,7 +384,7 @@ def _unpack_nodes(tensors: Tensors, n_trees: int) -> dict[str, Any]:
         ("missing_go_to_left", ["uint8"], np.uint8(0)),
     ):
         of_splits = take(tensors, name, dtypes)
-        check_length(of_splits, n_splits, name, "a split")
+        check_length(of_splits, n_splits, name, "per split")
         whole[name] = np.full(n_nodes, at_leaves)
         whole[name][is_split] = of_splits
     if whole["missing_go_to_left"].max(initial=0) > 1:
@@ -461,8 +461,8 @@ def _unpack_categories(tensors: Tensors) -> dict[int, np.ndarray]:
     counts = take(tensors, "categories.counts", _NUMBERS)
     values = take(tensors, "categories.values", _FLOATS).astype(np.float64)
     starts = _starts(counts)
-    check_length(counts, len(columns), "categories.counts", "a column")
-    check_length(values, int(starts[-1]), "categories.values", "a category")
+    check_length(counts, len(columns), "categories.counts", "per column")
+    check_length(values, int(starts[-1]), "categories.values", "per category")
     if (columns[1:] <= columns[:-1]).any():
         raise FileFormatError("tensor 'categories.columns' must grow")
     return dict(zip(columns.tolist(), np.split(values, starts[1:-1]), strict=True))

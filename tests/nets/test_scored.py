@@ -165,7 +165,7 @@ def wrong_shape(weight):
         ({"criterion": 3}, "criterion must be one of"),
         ({"criterion": wrong_shape}, "must return scores of the shape of the weights"),
         ({"criterion": lambda w: w * torch.nan}, "as NaN"),
-        ({"granularity": "3:2"}, "granularity must be .*; got '3:2'"),
+        ({"granularity": "3:2"}, "'granularity' parameter must be .*; got '3:2'"),
         ({"granularity": "2:4"}, "sparsity=0.9 and granularity='2:4' contradict .*sparsity=0.5"),
         ({"granularity": "neuron", "schedule": "cyclic"}, "Cyclic .*granularity='neuron'"),
         ({"granularity": "neuron", "layers": ["layers.output"]}, "out of reach"),

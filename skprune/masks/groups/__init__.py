@@ -59,7 +59,7 @@ def make_groups(granularity: Any, shapes: Shapes, wiring: Wiring) -> Groups:
         rows, columns = granularity
         if _is_count(rows) and _is_count(columns):
             return Blocks(shapes, int(rows), int(columns))
-    raise ValueError(f"granularity must be {_EXPECTED}; got {granularity!r}.")
+    raise ValueError(f"The 'granularity' parameter must be {_EXPECTED}; got {granularity!r}.")
 
 
 def _is_count(n: Any) -> bool:

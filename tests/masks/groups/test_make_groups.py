@@ -77,6 +77,8 @@ def test_neurons_are_outputs_of_all_layers_but_the_last():
     ids=repr,
 )
 def test_all_else_is_refused_by_its_value(given):
-    with pytest.raises(ValueError, match="granularity must be 'weight', 'neuron', 'n:m'") as caught:
+    with pytest.raises(
+        ValueError, match="'granularity' parameter must be 'weight', 'neuron', 'n:m'"
+    ) as caught:
         make_groups(given, SHAPES, unasked)
     assert str(caught.value).endswith(f"got {given!r}.")

@@ -16,7 +16,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from skprune import MagnitudePruner, MLPNetClassifier, MLPNetRegressor, SaliencyPruner
-from skprune.masks import Cyclic, Schedule, Update
+from skprune.masks import Cubic, Cyclic, Schedule, Update
 from skprune.nets.criteria import Criterion, Magnitude
 from skprune.nets.evidence import MeanGradient
 from skprune.nets.layers import measured_sparsity
@@ -176,6 +176,8 @@ def wrong_shape(weight):
         ),
         ({"n_samples": 0}, "n_samples"),
         ({"schedule": "weekly"}, "schedule"),
+        ({"schedule": Cyclic}, "schedule"),
+        ({"schedule": Cubic}, r"Cubic is a class: write Cubic\(\)"),
     ],
 )
 def test_what_cannot_work_is_named(params, message, iris):

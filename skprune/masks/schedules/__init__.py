@@ -34,6 +34,11 @@ def as_schedule(given: str | Schedule | Curve) -> Schedule:
     Following(curve=OneShot())
     """
     found = SCHEDULES[given] if isinstance(given, str) else given
+    if isinstance(found, type):
+        raise ValueError(
+            f"The 'schedule' parameter must be a name or an object, and {found.__name__} is a "
+            f"class: write {found.__name__}()."
+        )
     return found if isinstance(found, Schedule) else Following(found)
 
 

@@ -267,6 +267,26 @@ class _SizedByData(NeuralNet):
             return super().partial_fit(X, y, **fit_params)
         return super().partial_fit(self.weighted(X, sample_weight), y, **fit_params)
 
+    def training_rows(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, np.ndarray]:
+        """Return rows and targets as this fitted net trains on them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels or targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights.
+
+        Returns
+        -------
+        X, y : ndarray or dict of str to ndarray, ndarray
+            Targets are in the form that the loss takes: codes, or a column for each output.
+        """
+        X, y = self._validate(X, y, reset=False)
+        return (X if sample_weight is None else self.weighted(X, sample_weight)), y
+
     def weighted(self, X: np.ndarray, sample_weight: Any) -> dict[str, np.ndarray]:
         """Return rows with their weights, as skorch hands them to `infer` and `get_loss`.
 

@@ -69,11 +69,13 @@ def train_and_prune(
     """
     of_forward = dict(fit_params or {})
     # the nets of this package hand weights over with the rows, others with forward's arguments
-    weight = of_forward.pop("sample_weight", None) if hasattr(net, "weighted") else None
+    weight = of_forward.pop("sample_weight", None) if hasattr(net, "training_rows") else None
     with interruptible(net) as interrupts:
         run = PruningRun(method, epochs, interrupts, verbose, of_forward)
         if epochs == 0 and net.initialized_:
-            run.dataset = net.get_dataset(X if weight is None else net.weighted(X, weight), y)
+            if y is not None and hasattr(net, "training_rows"):
+                X, y = net.training_rows(X, y, weight)
+            run.dataset = net.get_dataset(X, y)
             method.begin(net)
             run.reach_target(net)
         else:

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.frozen import FrozenEstimator
 
-from skprune import MLPNetClassifier, SaliencyPruner
+from skprune import MLPNetClassifier, MLPNetRegressor, SaliencyPruner
 from skprune.nets.criteria import Taylor
 
 MEANS = ["abs_of_mean", "mean_of_abs", "mean_of_squares"]
@@ -135,3 +135,34 @@ def test_scores_by_hand():
     assert_allclose(squares.score(weight, {squares.needs[0]: gradient**2}), [1, 9, 1])
     plain = Taylor()
     assert_allclose(plain.score(weight, {plain.needs[0]: gradient}), [1, 3, 1])
+
+
+@pytest.mark.parametrize("target", ["flat", "column", "text"])
+def test_targets_of_a_frozen_net_are_those_of_its_training(target, iris):
+    X, y = iris
+    module = {"text": MLPNetClassifier}.get(target, MLPNetRegressor)
+    y = (
+        np.array(["c", "a", "b"])[np.unique(y, return_inverse=True)[1]]
+        if target == "text"
+        else X[:, 0]
+    )
+    y = y[:, None] if target == "column" else y
+    net = module((5,), max_epochs=3, batch_size=40, random_state=0).fit(X, y)
+    seen = []
+
+    def remembers(weight, gradient):
+        seen.append(gradient.clone())
+        return weight.abs()
+
+    pruner = SaliencyPruner(FrozenEstimator(net), criterion=remembers, sparsity=0.5, n_samples=None)
+    pruner.fit(X, y)
+    outputs = net.module_.eval()(torch.from_numpy(X.astype(np.float32)))
+    if target == "text":
+        codes = torch.from_numpy(np.unique(y, return_inverse=True)[1])
+        loss = torch.nn.functional.cross_entropy(outputs, codes)
+    else:
+        wanted = torch.from_numpy(y.reshape(-1, 1).astype(np.float32))
+        loss = torch.nn.functional.mse_loss(outputs, wanted)
+    weights = [p for n, p in net.module_.named_parameters() if n.endswith("weight")]
+    for found, expected in zip(seen, torch.autograd.grad(loss, weights), strict=True):
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

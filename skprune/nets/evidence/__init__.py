@@ -1,4 +1,4 @@
-"""What criteria ask for beside the weights, summed up over batches of training rows."""
+"""What criteria ask for beside the weights, as means over batches of training rows."""
 
 from skprune.nets.evidence.base import Evidence, Rows, Seen
 from skprune.nets.evidence.gradients import (

@@ -52,8 +52,8 @@ class SaliencyPruner(ScoredPruner):
         then: those of the largest gradient, or any. None replaces none.
     n_samples : int, default=1024
         Training rows from which a criterion takes its gradients where the net does not train
-        before it is pruned, as a frozen one; None takes all. They are taken in batches. Where it
-        trains, gradients are gathered meanwhile.
+        before it is pruned, as a frozen one, and for evidence of single rows; None takes all.
+        They are taken in batches. Where it trains, other gradients are gathered meanwhile.
     layers : sequence of str, default=None
         Names of the layers to prune, as in the module's ``named_modules``; None prunes every
         Linear, Conv, ConvTranspose, Bilinear, recurrent layer or cell, and the projections of
